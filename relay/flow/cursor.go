@@ -1,0 +1,126 @@
+package flow
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"sluice/relay/media"
+)
+
+// maxSearch bounds how much of the stream an overrun cursor passes over in
+// search of a random-access packet: a stream with gradual refresh may show
+// one at its start and never again.
+const maxSearch = 5 * time.Second
+
+// A Cursor is one reader's place in a Flow. It is for one goroutine.
+type Cursor struct {
+	flow      *Flow
+	pos       uint64    // position of the next packet to be read
+	searching bool      // passing over packets up to a random-access one
+	until     time.Time // arrival at which the search is given up; zero: not known yet
+}
+
+// Open returns a cursor at the live edge. The flow carries TS or datagrams as
+// they came; a reader that wants either gets the same packets and looks at
+// their Format.
+func (f *Flow) Open(want media.Kind) (*Cursor, error) {
+	if want == media.Elementary {
+		return nil, fmt.Errorf("flow: %v cannot be made from this input in this build", want)
+	}
+	return &Cursor{flow: f, pos: f.next.Load()}, nil
+}
+
+// Close releases what the cursor holds. A Flow keeps no list of its cursors,
+// so there is nothing to undo for a plain one.
+func (c *Cursor) Close() {}
+
+// Position returns the position of the packet that the next read begins with.
+func (c *Cursor) Position() uint64 { return c.pos }
+
+// Flow returns the flow that the cursor reads, for Flow.At.
+func (c *Cursor) Flow() *Flow { return c.flow }
+
+// Next fills dst with the packets that are there, waiting until there is at
+// least one. lost is how many packets the cursor passed over because it was
+// too slow; it may be positive with n == 0 only together with an error. The
+// error is io.EOF after Close, or ctx.Err().
+func (c *Cursor) Next(ctx context.Context, dst []media.Packet) (n int, lost uint64, err error) {
+	for {
+		wake := c.flow.wait() // before the look, so that no publish is missed
+		closed := c.flow.closed.Load()
+		n, l := c.Poll(dst)
+		lost += l
+		switch {
+		case n > 0:
+			return n, lost, nil
+		case closed:
+			return 0, lost, io.EOF
+		}
+		select {
+		case <-ctx.Done():
+			return 0, lost, ctx.Err()
+		case <-wake:
+		}
+	}
+}
+
+// Poll fills dst with the packets that are there, without waiting. lost is as
+// for Next, and may be positive with n == 0.
+func (c *Cursor) Poll(dst []media.Packet) (n int, lost uint64) {
+	f := c.flow
+	for n < len(dst) {
+		if c.pos >= f.next.Load() {
+			return n, lost
+		}
+		p, ok := f.At(c.pos)
+		if !ok {
+			if c.pos >= f.tail.Load() {
+				continue // the array grew between the two loads: look again
+			}
+			if n > 0 {
+				return n, lost // hand over what precedes the gap first
+			}
+			lost += c.resume()
+			continue
+		}
+		if c.searching && !c.found(p) {
+			c.pos++
+			lost++
+			continue
+		}
+		dst[n] = p
+		n++
+		c.pos++
+	}
+	return n, lost
+}
+
+// resume moves an overrun cursor to the newest random-access packet, or to the
+// live edge: there to wait for the next one if the stream is known to have
+// them. It returns how many packets were passed over.
+func (c *Cursor) resume() (lost uint64) {
+	f := c.flow
+	next, access, tail := f.next.Load(), f.access.Load(), f.tail.Load()
+	to := next
+	if access > 0 && access-1 >= tail && access-1 >= c.pos {
+		to = access - 1
+	}
+	c.searching, c.until = access > 0, time.Time{}
+	lost = to - c.pos
+	c.pos = to
+	return lost
+}
+
+// found ends a search at p if a decoder may start there, or if the search has
+// gone on for too long.
+func (c *Cursor) found(p media.Packet) bool {
+	if c.until.IsZero() {
+		c.until = p.Arrival.Add(maxSearch)
+	}
+	if p.RandomAccess || p.Arrival.After(c.until) {
+		c.searching = false
+	}
+	return !c.searching
+}

@@ -1,0 +1,179 @@
+// Package flow fans one live stream out to any number of readers.
+//
+// A Flow keeps the most recent packets in a ring. One input publishes; each
+// reader has a Cursor and its own pace:
+//
+//	input -> Publish -> [tail ... ring ... next) -> Cursor.Next -> output
+//
+// Publish never blocks and never looks at the readers, so a slow reader can
+// only hurt itself: once its place has left the ring, its cursor resumes at
+// the newest random-access packet and counts what it lost.
+//
+// The ring is bounded in time and in bytes, not in slots: it keeps what is
+// younger than Retain, as long as that is no more than MaxBytes, and its array
+// grows to hold it. Packets are immutable; the garbage collector frees a
+// payload when the ring and the last reader have moved on.
+package flow
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/relay/media"
+)
+
+// Limits bound what a Flow remembers.
+type Limits struct {
+	Retain   time.Duration // how far back a reader may be
+	MaxBytes int           // payload bytes, whatever their age
+}
+
+// DefaultLimits suit a flow whose outputs ask for no more than the default
+// latency: 1.5 x 120 ms and a second.
+var DefaultLimits = Limits{Retain: 1180 * time.Millisecond, MaxBytes: 64 << 20}
+
+const minSlots = 256 // a power of two
+
+// slot is a packet with its position, so that a reader which holds a slot can
+// tell whether it is the one it meant.
+type slot struct {
+	pos    uint64
+	packet media.Packet
+}
+
+type ring struct {
+	slots []atomic.Pointer[slot] // length is a power of two
+}
+
+func newRing(n int) *ring { return &ring{slots: make([]atomic.Pointer[slot], n)} }
+
+func (r *ring) at(pos uint64) *atomic.Pointer[slot] { return &r.slots[pos&uint64(len(r.slots)-1)] }
+
+// A Flow is a ring of packets with one writer at a time. Make it with New.
+type Flow struct {
+	ring   atomic.Pointer[ring]
+	tail   atomic.Uint64 // oldest position still held
+	next   atomic.Uint64 // position of the next packet to be published
+	access atomic.Uint64 // position+1 of the newest random-access packet, 0 if none yet
+	closed atomic.Bool
+	waiter atomic.Pointer[chan struct{}] // closed by the next Publish; nil while nobody waits
+
+	retain   atomic.Int64 // nanoseconds
+	maxBytes atomic.Int64
+
+	mu    sync.Mutex // serialises writers; readers never take it
+	bytes int        // payload bytes between tail and next
+}
+
+// New returns an empty Flow.
+func New(l Limits) *Flow {
+	f := &Flow{}
+	f.ring.Store(newRing(minSlots))
+	f.SetLimits(l)
+	return f
+}
+
+// SetLimits changes what the flow remembers, from the next Publish on.
+func (f *Flow) SetLimits(l Limits) {
+	f.retain.Store(int64(l.Retain))
+	f.maxBytes.Store(int64(l.MaxBytes))
+}
+
+// Publish appends batch, oldest first. It never blocks on a reader. The flow
+// keeps the packets' Data and Header: they must not be written to again.
+func (f *Flow) Publish(batch []media.Packet) {
+	if len(batch) == 0 {
+		return
+	}
+	f.mu.Lock()
+	slots := make([]slot, len(batch))
+	next := f.next.Load()
+	for i, p := range batch {
+		f.bytes += len(p.Data)
+		slots[i] = slot{pos: next, packet: p}
+		f.makeRoom(next, p.Arrival)
+		f.ring.Load().at(next).Store(&slots[i])
+		next++
+		if p.RandomAccess {
+			f.access.Store(next)
+		}
+		f.next.Store(next)
+	}
+	f.mu.Unlock()
+	f.wake()
+}
+
+// makeRoom drops what is too old or too much, and grows the array if the ring
+// is full of what is neither.
+func (f *Flow) makeRoom(next uint64, now time.Time) {
+	r := f.ring.Load()
+	tail := f.tail.Load()
+	oldest := now.Add(-time.Duration(f.retain.Load()))
+	maxBytes := int(f.maxBytes.Load())
+	for tail < next {
+		s := r.at(tail).Load()
+		if f.bytes <= maxBytes && !s.packet.Arrival.Before(oldest) {
+			break
+		}
+		f.bytes -= len(s.packet.Data)
+		f.tail.Store(tail + 1) // before the slot is cleared: readers trust tail
+		r.at(tail).Store(nil)
+		tail++
+	}
+	if int(next-tail) < len(r.slots) {
+		return
+	}
+	grown := newRing(2 * len(r.slots))
+	for pos := tail; pos < next; pos++ {
+		grown.at(pos).Store(r.at(pos).Load())
+	}
+	f.ring.Store(grown)
+}
+
+// Close ends the flow. Readers drain what is left, then get io.EOF.
+func (f *Flow) Close() {
+	f.closed.Store(true)
+	f.wake()
+}
+
+func (f *Flow) wake() {
+	if ch := f.waiter.Swap(nil); ch != nil {
+		close(*ch)
+	}
+}
+
+// wait returns a channel that the next Publish or Close closes.
+func (f *Flow) wait() <-chan struct{} {
+	for {
+		if ch := f.waiter.Load(); ch != nil {
+			return *ch
+		}
+		ch := make(chan struct{})
+		if f.waiter.CompareAndSwap(nil, &ch) {
+			return ch
+		}
+	}
+}
+
+// At returns the packet at a position while the ring still holds it: what was
+// sent once can be sent again. ok is false for a packet that is gone or is yet
+// to come.
+func (f *Flow) At(pos uint64) (p media.Packet, ok bool) {
+	s := f.ring.Load().at(pos).Load()
+	if s == nil || s.pos != pos {
+		return media.Packet{}, false
+	}
+	return s.packet, true
+}
+
+// Next returns the position that the next packet will have.
+func (f *Flow) Next() uint64 { return f.next.Load() }
+
+// Source is what an output reads from. A Flow is a Source of what it carries;
+// a conversion stage is a Source of what it makes.
+type Source interface {
+	// Open returns a cursor at the live edge of the stream in the wanted form.
+	// The caller closes it. An error says why the stream cannot be had so.
+	Open(want media.Kind) (*Cursor, error)
+}

@@ -1,0 +1,31 @@
+// Package srt receives and sends live streams over SRT
+// (draft-sharabayko-srt), as listener and as caller.
+package srt
+
+import "sluice/relay/endpoint"
+
+// The modes of an SRT endpoint.
+const (
+	ModeListener = "listener"
+	ModeCaller   = "caller"
+)
+
+// Config is an SRT input or output.
+type Config struct {
+	Mode         string        `json:"mode" required:"true" enum:"listener caller" doc:"who opens the connection: the peer (listener) or the box (caller)"`
+	Port         int           `json:"port,omitzero" range:"1-65535" doc:"UDP port to listen on; listener only"`
+	Destinations []Destination `json:"destinations,omitempty" items:"1-2" doc:"peers to call; caller only. A second one needs an output"`
+	// DestinationMode says what the second destination is for.
+	DestinationMode   string          `json:"destination_mode,omitempty" enum:"backup both" default:"backup" doc:"second destination: only while the first fails, or sent to all the time"`
+	LatencyMS         int             `json:"latency_ms" range:"0-15000" unit:"ms" default:"120" doc:"receiver buffer; the larger of both sides' is used. 3-4 x the round-trip time is a good start"`
+	Passphrase        endpoint.Secret `json:"passphrase,omitzero" length:"10-79" doc:"turns encryption on; printable ASCII"`
+	KeyLength         int             `json:"key_length" enum:"16 24 32" unit:"bytes" default:"16" doc:"AES key length"`
+	StreamID          string          `json:"stream_id,omitempty" length:"0-512" doc:"sent by a caller; a listener that has one refuses others. At most 512 bytes of printable UTF-8"`
+	PeerIdleTimeoutMS int             `json:"peer_idle_timeout_ms" range:"1000-10000" unit:"ms" default:"5000" doc:"silence after which a peer is given up"`
+}
+
+// A Destination is a peer to call.
+type Destination struct {
+	Host string `json:"host" required:"true" length:"1-253" doc:"address or domain name"`
+	Port int    `json:"port" required:"true" range:"1-65535" doc:"UDP port"`
+}
