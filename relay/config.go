@@ -1,3 +1,6 @@
+// Package relay carries live streams: the Engine is given a Config and keeps its
+// flows running, each from its inputs through a ring to its outputs, and is
+// asked for a Report of how they are.
 package relay
 
 import (

@@ -1,0 +1,105 @@
+# Sluice. `make` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Go fetches the version that go.mod names, also where a distribution's
+# default forbids it.
+export GOTOOLCHAIN ?= auto
+export CGO_ENABLED := 0
+unexport GOOS GOARCH GOARM
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+BUILD := go build -trimpath -ldflags '$(LDFLAGS)'
+COMMANDS := sluiced sluicectl sluice-fleet
+PLATFORMS := linux/amd64 linux/arm64 linux/arm/7 linux/arm/6 linux/386
+
+SCRIPTS := $(wildcard scripts/* .ci/*)
+# Packages whose tests start the built programs: once is enough, without the
+# race detector.
+UNIT = go list ./... | grep -v '^sluice/test/'
+STEP := scripts/step
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+.PHONY: run
+run: go ## a whole system on this machine: broker, box, test picture, four outputs; Ctrl-C ends it
+	@scripts/run
+
+.PHONY: build
+build: go ## the three programs, into bin/
+	@mkdir -p bin
+	@for c in $(COMMANDS); do [ ! -d cmd/$$c ] || $(BUILD) -o bin/$$c ./cmd/$$c; done
+
+.PHONY: test
+test: go ## install what the tests need, then check everything and run every test
+	@$(STEP) "packages for the tests" scripts/deps test
+	@$(STEP) "modules" go mod download
+	@$(MAKE) check
+	@$(STEP) "whole system" go test -count=1 -timeout 10m ./test/...
+	@$(STEP) "cross build" $(MAKE) cross
+
+.PHONY: check
+check: go ## format, vet, staticcheck, shellcheck, generated documents, tests with the race detector
+	@$(STEP) "build" $(MAKE) build
+	@$(STEP) "tools" $(MAKE) tools
+	@$(STEP) "format" $(MAKE) format-check
+	@$(STEP) "go vet" go vet ./...
+	@$(STEP) "staticcheck" bin/tools/staticcheck ./...
+	@$(STEP) "shellcheck" shellcheck $(SCRIPTS)
+	@$(STEP) "generated documents" scripts/generated
+	@$(STEP) "tests with the race detector" $(MAKE) race
+
+.PHONY: format
+format: tools ## format the code
+	@bin/tools/gofumpt -w .
+
+.PHONY: fuzz
+fuzz: go ## fuzz every parser for ten seconds each
+	@scripts/fuzz 10s
+
+.PHONY: bench
+bench: go ## benchmarks
+	@go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: cross
+cross: go ## static programs for every platform, into dist/, with their sizes
+	@for p in $(PLATFORMS); do \
+		IFS=/ read -r os arch arm <<<"$$p"; \
+		dir=dist/$$os-$$arch$${arm:+v$$arm}; \
+		mkdir -p $$dir; \
+		for c in $(COMMANDS); do \
+			[ -d cmd/$$c ] || continue; \
+			GOOS=$$os GOARCH=$$arch GOARM=$$arm $(BUILD) -o $$dir/$$c ./cmd/$$c; \
+			printf '%-14s %-14s %6.1f MB\n' $${dir#dist/} $$c $$(awk "BEGIN {print $$(stat -c %s $$dir/$$c) / 1e6}"); \
+		done; \
+	done
+
+.PHONY: clean
+clean: ## remove what was built
+	@rm -rf bin dist run
+
+# What the targets above share.
+
+.PHONY: go
+go: GO_PROBLEM = $(shell scripts/need-go 2>&1)
+go:
+	@:$(if $(GO_PROBLEM),$(error $(GO_PROBLEM)))
+
+.PHONY: tools
+tools: go
+	@mkdir -p bin/tools
+	@go build -C tools -o ../bin/tools/ tool
+
+.PHONY: format-check
+format-check:
+	@found=$$(bin/tools/gofumpt -l .); \
+	[ -z "$$found" ] || { echo "not formatted (make format):"; echo "$$found"; exit 1; }
+
+.PHONY: race
+race:
+	@CGO_ENABLED=1 go test -race -count=1 -timeout 10m $$($(UNIT))
