@@ -3,10 +3,11 @@
 // which their state is derived.
 //
 // An Input or Output has one blocking Run. It returns when ctx is done, or
-// with an *Error that says what went wrong; the Engine's supervisor then runs
-// it again. Sockets, goroutines and sessions live no longer than Run. Facts
-// are pulled with Status, at any time and from any goroutine; an endpoint
-// reports what it knows and the Engine alone says what state that is.
+// with an *Error that says what went wrong; the Engine's supervisor then makes
+// and runs another, so each is run once. Sockets, goroutines and sessions live
+// no longer than Run. Facts are pulled with Status, at any time and from any
+// goroutine; an endpoint reports what it knows and the Engine alone says what
+// state that is.
 package endpoint
 
 import (

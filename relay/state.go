@@ -1,0 +1,114 @@
+package relay
+
+import (
+	"time"
+
+	"sluice/relay/endpoint"
+)
+
+// After these an item is no longer what it was.
+const (
+	mediaPause = 2 * time.Second // without media a source has stalled
+	silence    = 5 * time.Second // without a confirmation of media a peer has
+)
+
+// facts are what the state of any item is derived from.
+type facts struct {
+	now     time.Time
+	enabled bool             // the item and its flow are
+	gap     *endpoint.Reason // why this build cannot do what is asked
+	uplink  *endpoint.Reason // why no uplink of the item can be used
+	running bool             // an endpoint runs; otherwise its status is of the past
+	peer    time.Time        // since when it is connected
+	failure *failure         // of the last attempt; nil once one has worked
+}
+
+type inputFacts struct {
+	facts
+	spare  bool // another input is in use
+	status endpoint.InputStatus
+}
+
+type outputFacts struct {
+	facts
+	status endpoint.OutputStatus
+	media  time.Time // since when the flow has had media without a pause; zero while it has none
+}
+
+// inputState derives the state of an input: the first that is true wins.
+func inputState(f inputFacts) (State, *endpoint.Reason) {
+	s, why := f.peerless(f.status.Phase, f.status.Reason)
+	switch {
+	case f.spare && s == Connecting: // it is not run: nothing connects
+		return Standby, endpoint.Because("failover_unavailable", "switching between two inputs is not part of this build")
+	case s != "":
+		return s, why
+	case f.now.Sub(latest(f.status.Received, f.peer)) >= mediaPause:
+		return Stalled, nil
+	case f.now.Sub(f.status.Received) >= mediaPause:
+		return Connecting, nil // the peer is there, and has a moment to begin
+	}
+	return Receiving, nil
+}
+
+// outputState derives the state of an output: the first that is true wins.
+func outputState(f outputFacts) (State, *endpoint.Reason) {
+	if s, why := f.peerless(f.status.Phase, f.status.Reason); s != "" {
+		return s, why
+	}
+	moved, state := f.status.Sent, Sending
+	if f.status.Acknowledges {
+		moved, state = f.status.Acked, Connected
+	}
+	switch {
+	case f.media.IsZero():
+		return NoSource, nil
+	case f.now.Sub(latest(moved, f.media, f.peer)) >= silence:
+		return Stalled, nil
+	case moved.IsZero():
+		return Connecting, nil // the first media is on its way
+	}
+	return state, nil
+}
+
+// peerless derives the states in which there is no peer; "" means that there
+// is one. What the last attempt was refused for stands until one works.
+func (f facts) peerless(phase endpoint.Phase, why *endpoint.Reason) (State, *endpoint.Reason) {
+	if !f.running {
+		phase, why = endpoint.Connecting, nil
+	}
+	if phase == endpoint.Connecting && f.failure != nil {
+		phase = f.failure.phase
+		if why == nil || phase != endpoint.Connecting {
+			why = f.failure.reason
+		}
+	}
+	switch {
+	case !f.enabled:
+		return Disabled, nil
+	case f.gap != nil:
+		return Invalid, f.gap
+	case phase == endpoint.Unworkable:
+		return Invalid, why
+	case f.uplink != nil:
+		return UplinkDown, f.uplink
+	case phase == endpoint.Refused:
+		return Rejected, why
+	case phase == endpoint.Connecting:
+		return Connecting, why
+	case phase == endpoint.Listening:
+		return Waiting, why
+	}
+	return "", nil
+}
+
+// latest returns the last of the times.
+func latest(times ...time.Time) time.Time {
+	var last time.Time
+	for _, t := range times {
+		if t.After(last) {
+			last = t
+		}
+	}
+	return last
+}

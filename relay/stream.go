@@ -1,0 +1,97 @@
+package relay
+
+import (
+	"iter"
+	"log/slog"
+	"time"
+
+	"sluice/relay/endpoint"
+	"sluice/relay/flow"
+)
+
+// A stream is a configured flow at work. Its flow.Flow lives as long as the
+// flow's id is configured, so that outputs outlive the inputs.
+type stream struct {
+	config  Flow
+	flow    *flow.Flow
+	media   mediaWatch
+	inputs  []*inputItem
+	outputs []*outputItem
+}
+
+// An item is an input or output of a stream: what stays while its endpoints
+// come and go.
+type item struct {
+	ledger *endpoint.Ledger
+	log    *slog.Logger
+	runner *runner // nil while the item is not to run
+	// leaving is the predecessor that goes on until the runner is connected,
+	// or until leaveBy; nil if there is none.
+	leaving *runner
+	leaveBy time.Time
+	watch   watch
+}
+
+type inputItem struct {
+	item
+	config Input
+	gap    *endpoint.Reason // why this build cannot run it
+	active bool             // this is the input in use
+}
+
+type outputItem struct {
+	item
+	config Output
+	gap    *endpoint.Reason // why this build cannot run it
+}
+
+// items ranges over the inputs and outputs.
+func (s *stream) items() iter.Seq[*item] {
+	return func(yield func(*item) bool) {
+		for _, in := range s.inputs {
+			if !yield(&in.item) {
+				return
+			}
+		}
+		for _, out := range s.outputs {
+			if !yield(&out.item) {
+				return
+			}
+		}
+	}
+}
+
+// limits returns what a flow must remember for its outputs: one and a half
+// times the largest latency that they were given, and one second.
+func limits(c Flow) flow.Limits {
+	var latency time.Duration
+	for _, o := range c.Outputs {
+		switch {
+		case o.SRT != nil:
+			latency = max(latency, time.Duration(o.SRT.LatencyMS)*time.Millisecond)
+		case o.RTP != nil:
+			latency = max(latency, time.Duration(o.RTP.SmoothingLatencyMS)*time.Millisecond)
+		}
+	}
+	l := flow.DefaultLimits
+	l.Retain = max(l.Retain, latency*3/2+time.Second)
+	return l
+}
+
+// activeInput returns the index of the input in use: the preferred one if it
+// can be used, otherwise the first that can; -1 if none can.
+func activeInput(c Flow, gaps []*endpoint.Reason) int {
+	active := -1
+	for i, in := range c.Inputs {
+		if !in.Enabled || gaps[i] != nil {
+			continue
+		}
+		if c.Failover != nil && c.Failover.Primary == in.ID {
+			return i
+		}
+		if active < 0 {
+			active = i
+		}
+	}
+	return active
+}
