@@ -44,7 +44,7 @@ func list() ([]nic, error) {
 		n := nic{
 			index: a.Index, name: a.Name, altNames: a.AltNames,
 			permanent: a.PermHWAddr, address: a.HardwareAddr,
-			path:     idPath(a.Index, a.Name),
+			path:     IDPath(a.Index, a.Name),
 			loopback: a.Flags&net.FlagLoopback != 0,
 			up:       a.Flags&net.FlagUp != 0,
 			carrier:  a.RawFlags&unix.IFF_LOWER_UP != 0,

@@ -10,10 +10,10 @@ import (
 	"strings"
 )
 
-// idPath returns a NIC's place in the machine as udev names it (ID_PATH): from
+// IDPath returns a NIC's place in the machine as udev names it (ID_PATH): from
 // udev's database, or else worked out from sysfs as udev's path_id does for
 // PCI, USB and platform devices. Empty where it cannot be known.
-func idPath(index int, name string) string {
+func IDPath(index int, name string) string {
 	if db, err := os.ReadFile(fmt.Sprintf("/run/udev/data/n%d", index)); err == nil {
 		lines := bufio.NewScanner(bytes.NewReader(db))
 		for lines.Scan() {
