@@ -123,21 +123,19 @@ func (s *session) open(ctx context.Context, dial DialFunc, will *Message) (end f
 	stop := context.AfterFunc(ctx, shut)
 	token := s.paho.Connect().(*paho.ConnectToken)
 	<-token.Done() // the transport and the handshake have their own deadlines
-	if !stop() && token.Error() == nil {
-		s.paho.Disconnect(0)
-	}
+	stop()
+	end = func() { s.paho.Disconnect(0); shut() }
 	switch err := token.Error(); {
 	case ctx.Err() != nil:
-		shut()
+		end()
 		return nil, ctx.Err()
 	case err == nil:
-		return func() { s.paho.Disconnect(0); shut() }, nil
+		return end, nil
 	case why != nil:
 		return nil, why
 	default:
 		shut()
-		code := token.ReturnCode()
-		switch code {
+		switch token.ReturnCode() {
 		case packets.ErrRefusedBadUsernameOrPassword, packets.ErrRefusedNotAuthorised:
 			return nil, refuse("broker_refused", "the broker refuses the user name or password")
 		case packets.ErrRefusedIDRejected:
