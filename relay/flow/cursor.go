@@ -10,15 +10,15 @@ import (
 )
 
 // maxSearch bounds how much of the stream an overrun cursor passes over in
-// search of a random-access packet: a stream with gradual refresh may show
-// one at its start and never again.
+// search of an entry: a stream with gradual refresh may show a random-access
+// packet at its start and never again.
 const maxSearch = 5 * time.Second
 
 // A Cursor is one reader's place in a Flow. It is for one goroutine.
 type Cursor struct {
 	flow      *Flow
 	pos       uint64    // position of the next packet to be read
-	searching bool      // passing over packets up to a random-access one
+	searching bool      // passing over packets up to the next entry
 	until     time.Time // arrival at which the search is given up; zero: not known yet
 }
 
@@ -47,6 +47,9 @@ func (c *Cursor) Flow() *Flow { return c.flow }
 // too slow; it may be positive with n == 0 only together with an error. The
 // error is io.EOF after Close, or ctx.Err().
 func (c *Cursor) Next(ctx context.Context, dst []media.Packet) (n int, lost uint64, err error) {
+	if n, lost = c.Poll(dst); n > 0 {
+		return n, lost, nil
+	}
 	for {
 		wake := c.flow.wait() // before the look, so that no publish is missed
 		closed := c.flow.closed.Load()
@@ -74,10 +77,10 @@ func (c *Cursor) Poll(dst []media.Packet) (n int, lost uint64) {
 		if c.pos >= f.next.Load() {
 			return n, lost
 		}
-		p, ok := f.At(c.pos)
-		if !ok {
+		s := f.at(c.pos)
+		if s == nil {
 			if c.pos >= f.tail.Load() {
-				continue // the array grew between the two loads: look again
+				continue // the array was replaced between two loads: look again
 			}
 			if n > 0 {
 				return n, lost // hand over what precedes the gap first
@@ -85,41 +88,40 @@ func (c *Cursor) Poll(dst []media.Packet) (n int, lost uint64) {
 			lost += c.resume()
 			continue
 		}
-		if c.searching && !c.found(p) {
+		if c.searching && !c.found(s) {
 			c.pos++
 			lost++
 			continue
 		}
-		dst[n] = p
+		dst[n] = s.packet
 		n++
 		c.pos++
 	}
 	return n, lost
 }
 
-// resume moves an overrun cursor to the newest random-access packet, or to the
-// live edge: there to wait for the next one if the stream is known to have
-// them. It returns how many packets were passed over.
+// resume moves an overrun cursor to the newest entry, or to the live edge:
+// there to wait for the next one if the stream is known to have them. It
+// returns how many packets were passed over.
 func (c *Cursor) resume() (lost uint64) {
 	f := c.flow
-	next, access, tail := f.next.Load(), f.access.Load(), f.tail.Load()
-	to := next
-	if access > 0 && access-1 >= tail && access-1 >= c.pos {
-		to = access - 1
+	entry, tail, to := f.entry.Load(), f.tail.Load(), f.next.Load()
+	if entry > 0 && entry-1 >= tail && entry-1 >= c.pos {
+		to = entry - 1
 	}
-	c.searching, c.until = access > 0, time.Time{}
+	c.searching, c.until = f.entries.Load(), time.Time{}
 	lost = to - c.pos
 	c.pos = to
 	return lost
 }
 
-// found ends a search at p if a decoder may start there, or if the search has
+// found ends a search at s if a decoder may start there, or if the search has
 // gone on for too long.
-func (c *Cursor) found(p media.Packet) bool {
+func (c *Cursor) found(s *slot) bool {
 	if c.until.IsZero() {
-		c.until = p.Arrival.Add(maxSearch)
+		c.until = s.packet.Arrival.Add(maxSearch)
 	}
-	if p.RandomAccess || p.Arrival.After(c.until) {
+	if s.entry || s.packet.Arrival.After(c.until) {
 		c.searching = false
 	}
 	return !c.searching

@@ -7,11 +7,12 @@
 //
 // Publish never blocks and never looks at the readers, so a slow reader can
 // only hurt itself: once its place has left the ring, its cursor resumes at
-// the newest random-access packet and counts what it lost.
+// the newest entry, a random-access packet or the first of a session, and
+// counts what it lost.
 //
 // The ring is bounded in time and in bytes, not in slots: it keeps what is
 // younger than Retain, as long as that is no more than MaxBytes, and its array
-// grows to hold it. Packets are immutable; the garbage collector frees a
+// grows and shrinks with that. Packets are immutable; the garbage collector frees a
 // payload when the ring and the last reader have moved on.
 package flow
 
@@ -26,7 +27,7 @@ import (
 // Limits bound what a Flow remembers.
 type Limits struct {
 	Retain   time.Duration // how far back a reader may be
-	MaxBytes int           // payload bytes, whatever their age
+	MaxBytes int           // memory, whatever its age: data, header and slot of each packet
 }
 
 // DefaultLimits suit a flow whose outputs ask for no more than the default
@@ -39,8 +40,14 @@ const minSlots = 256 // a power of two
 // tell whether it is the one it meant.
 type slot struct {
 	pos    uint64
+	entry  bool // a reader may resume here
 	packet media.Packet
 }
+
+// slotSize is the memory that a slot takes beside what its packet points to.
+const slotSize = 144
+
+func (s *slot) size() int { return len(s.packet.Data) + len(s.packet.Header) + slotSize }
 
 type ring struct {
 	slots []atomic.Pointer[slot] // length is a power of two
@@ -52,18 +59,20 @@ func (r *ring) at(pos uint64) *atomic.Pointer[slot] { return &r.slots[pos&uint64
 
 // A Flow is a ring of packets with one writer at a time. Make it with New.
 type Flow struct {
-	ring   atomic.Pointer[ring]
-	tail   atomic.Uint64 // oldest position still held
-	next   atomic.Uint64 // position of the next packet to be published
-	access atomic.Uint64 // position+1 of the newest random-access packet, 0 if none yet
-	closed atomic.Bool
-	waiter atomic.Pointer[chan struct{}] // closed by the next Publish; nil while nobody waits
+	ring    atomic.Pointer[ring]
+	tail    atomic.Uint64 // oldest position still held
+	next    atomic.Uint64 // position of the next packet to be published
+	entry   atomic.Uint64 // position+1 of the newest entry, 0 if none yet
+	entries atomic.Bool   // the session that is on has shown random-access packets
+	closed  atomic.Bool
+	waiter  atomic.Pointer[chan struct{}] // closed by the next Publish; nil while nobody waits
 
 	retain   atomic.Int64 // nanoseconds
 	maxBytes atomic.Int64
 
-	mu    sync.Mutex // serialises writers; readers never take it
-	bytes int        // payload bytes between tail and next
+	mu     sync.Mutex // serialises writers; readers never take it
+	bytes  int        // memory between tail and next
+	format *media.Format
 }
 
 // New returns an empty Flow.
@@ -87,48 +96,64 @@ func (f *Flow) Publish(batch []media.Packet) {
 		return
 	}
 	f.mu.Lock()
-	slots := make([]slot, len(batch))
+	slots := make([]slot, len(batch)) // the one allocation of a batch
 	next := f.next.Load()
 	for i, p := range batch {
-		f.bytes += len(p.Data)
-		slots[i] = slot{pos: next, packet: p}
-		f.makeRoom(next, p.Arrival)
-		f.ring.Load().at(next).Store(&slots[i])
+		s := &slots[i]
+		*s = slot{pos: next, entry: p.RandomAccess || p.Format != f.format, packet: p}
+		f.makeRoom(next, s.size(), p.Arrival)
+		f.ring.Load().at(next).Store(s)
 		next++
-		if p.RandomAccess {
-			f.access.Store(next)
+		if p.Format != f.format {
+			f.format = p.Format
+			f.entries.Store(false)
 		}
-		f.next.Store(next)
+		if p.RandomAccess {
+			f.entries.Store(true)
+		}
+		if s.entry {
+			f.entry.Store(next)
+		}
+		f.next.Store(next) // last: a position below next is there to be read
 	}
 	f.mu.Unlock()
 	f.wake()
 }
 
-// makeRoom drops what is too old or too much, and grows the array if the ring
-// is full of what is neither.
-func (f *Flow) makeRoom(next uint64, now time.Time) {
+// makeRoom drops what is too old or too much once a packet of the given size
+// is added, and fits the array to what is left.
+func (f *Flow) makeRoom(next uint64, size int, now time.Time) {
 	r := f.ring.Load()
 	tail := f.tail.Load()
 	oldest := now.Add(-time.Duration(f.retain.Load()))
 	maxBytes := int(f.maxBytes.Load())
+	f.bytes += size
 	for tail < next {
 		s := r.at(tail).Load()
 		if f.bytes <= maxBytes && !s.packet.Arrival.Before(oldest) {
 			break
 		}
-		f.bytes -= len(s.packet.Data)
+		f.bytes -= s.size()
 		f.tail.Store(tail + 1) // before the slot is cleared: readers trust tail
 		r.at(tail).Store(nil)
 		tail++
 	}
-	if int(next-tail) < len(r.slots) {
+	slots := len(r.slots)
+	switch held := int(next - tail); {
+	case held == slots:
+		slots *= 2
+	case slots > minSlots && held < slots/8:
+		slots /= 2
+	default:
 		return
 	}
-	grown := newRing(2 * len(r.slots))
+	// Readers that still hold the array that is replaced find there what was
+	// in it, and look into the new one for what was not.
+	fitted := newRing(slots)
 	for pos := tail; pos < next; pos++ {
-		grown.at(pos).Store(r.at(pos).Load())
+		fitted.at(pos).Store(r.at(pos).Load())
 	}
-	f.ring.Store(grown)
+	f.ring.Store(fitted)
 }
 
 // Close ends the flow. Readers drain what is left, then get io.EOF.
@@ -160,15 +185,39 @@ func (f *Flow) wait() <-chan struct{} {
 // sent once can be sent again. ok is false for a packet that is gone or is yet
 // to come.
 func (f *Flow) At(pos uint64) (p media.Packet, ok bool) {
-	s := f.ring.Load().at(pos).Load()
-	if s == nil || s.pos != pos {
+	s := f.at(pos)
+	if s == nil {
 		return media.Packet{}, false
 	}
 	return s.packet, true
 }
 
+// at returns the slot of a position, nil where the ring does not hold it.
+func (f *Flow) at(pos uint64) *slot {
+	s := f.ring.Load().at(pos).Load()
+	if s == nil || s.pos != pos {
+		return nil
+	}
+	return s
+}
+
 // Next returns the position that the next packet will have.
 func (f *Flow) Next() uint64 { return f.next.Load() }
+
+// LastArrival returns when the newest packet arrived, the zero time if there
+// never was one.
+func (f *Flow) LastArrival() time.Time {
+	for {
+		next := f.next.Load()
+		if next == 0 {
+			return time.Time{}
+		}
+		// The newest packet leaves the ring only when a newer one comes.
+		if s := f.at(next - 1); s != nil {
+			return s.packet.Arrival
+		}
+	}
+}
 
 // Source is what an output reads from. A Flow is a Source of what it carries;
 // a conversion stage is a Source of what it makes.
