@@ -15,6 +15,6 @@ type Management struct {
 
 // TLS names the certificate that listening sockets present.
 type TLS struct {
-	CertFile string `json:"cert_file" required:"true" length:"1-255" doc:"PEM, in the state directory"`
-	KeyFile  string `json:"key_file" required:"true" length:"1-255" doc:"PEM, in the state directory"`
+	CertFile string `json:"cert_file" required:"true" length:"1-255" pattern:"file" doc:"PEM, in the state directory"`
+	KeyFile  string `json:"key_file" required:"true" length:"1-255" pattern:"file" doc:"PEM, in the state directory"`
 }

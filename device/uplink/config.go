@@ -8,7 +8,7 @@ import "net/netip"
 type Config struct {
 	Name          string         `json:"name" required:"true" pattern:"uplink" doc:"role: lan0, wan0"`
 	Match         *Match         `json:"match,omitempty" doc:"which NIC has the role; a role given on the command line needs none"`
-	Default       bool           `json:"default,omitempty" doc:"used by what names no uplink; at most one"`
+	Default       bool           `json:"default,omitempty" default:"false" doc:"used by what names no uplink; at most one"`
 	AdvertiseHost string         `json:"advertise_host,omitempty" length:"1-253" doc:"replaces the address in playback URLs, behind NAT"`
 	Addresses     []netip.Prefix `json:"addresses,omitempty" items:"0-16" doc:"static addresses with their prefix length; none: DHCP or as the system has it"`
 	Gateway4      *netip.Addr    `json:"gateway4,omitempty" doc:"IPv4 router"`
@@ -18,7 +18,7 @@ type Config struct {
 
 // A Match names a NIC by exactly one of its properties.
 type Match struct {
-	Interface string `json:"interface,omitempty" length:"1-15" doc:"name in the kernel"`
-	MAC       string `json:"mac,omitempty" doc:"permanent hardware address"`
-	Path      string `json:"path,omitempty" length:"1-255" doc:"udev ID_PATH, the place in the machine"`
+	Interface string `json:"interface,omitempty" length:"1-15" pattern:"interface" doc:"name in the kernel"`
+	MAC       string `json:"mac,omitempty" pattern:"mac" doc:"permanent hardware address"`
+	Path      string `json:"path,omitempty" length:"1-255" pattern:"text" doc:"udev ID_PATH, the place in the machine"`
 }

@@ -25,27 +25,27 @@ const MaxDocument = 256 << 10
 // Desired is what the fleet manager, or a person at the box, wants to be in
 // force: the body of config/desired.
 type Desired struct {
-	Schema      string                     `json:"schema" required:"true" enum:"sluice.config/v1"`
-	Version     uint64                     `json:"version" doc:"grows with every change; 0 only from the box itself, which takes the next one"`
-	BaseVersion *uint64                    `json:"base_version,omitempty" doc:"where given, the version that must be in force"`
-	ClientToken string                     `json:"client_token,omitempty" length:"0-64" doc:"repeated in the answer"`
+	Schema      string                     `json:"schema" required:"true" enum:"sluice.config/v1" doc:"form of this document"`
+	Version     uint64                     `json:"version" range:"0-9007199254740991" doc:"grows with every change; 0 only from the box itself, which takes the next one"`
+	BaseVersion *uint64                    `json:"base_version,omitempty" range:"0-9007199254740991" doc:"where given, the version that must be in force"`
+	ClientToken string                     `json:"client_token,omitempty" length:"0-64" pattern:"text" doc:"repeated in the answer"`
 	Timestamp   *time.Time                 `json:"timestamp,omitempty" doc:"RFC 3339"`
 	Commit      *Commit                    `json:"commit,omitempty" doc:"ask for a confirmed commit"`
-	State       Settings                   `json:"state" required:"true"`
-	Secrets     map[string]endpoint.Secret `json:"secrets,omitempty" doc:"strings, plain or age armor, that secret fields refer to by name"`
+	State       Settings                   `json:"state" required:"true" doc:"all that can be configured"`
+	Secrets     map[string]endpoint.Secret `json:"secrets,omitempty" keys:"secret" length:"1-8192" doc:"strings, plain or age armor, that secret fields refer to by name"`
 }
 
 // Commit asks that a document be confirmed, or else rolled back.
 type Commit struct {
-	ID        string `json:"id" required:"true" length:"1-64"`
-	RollbackS int    `json:"rollback_s" range:"10-86400" unit:"s" default:"120"`
+	ID        string `json:"id" required:"true" length:"1-64" pattern:"text" doc:"repeated in the confirmation"`
+	RollbackS int    `json:"rollback_s" range:"10-86400" unit:"s" default:"120" doc:"time after which an unconfirmed document is rolled back"`
 }
 
 // Settings are all that can be configured.
 type Settings struct {
-	Device  device.Config     `json:"device,omitzero"`
+	Device  device.Config     `json:"device,omitzero" doc:"the box itself"`
 	Uplinks []uplink.Config   `json:"uplinks,omitempty" items:"0-16" doc:"NIC roles"`
-	Regions map[string]string `json:"regions,omitempty" doc:"region to uplink"`
+	Regions map[string]string `json:"regions,omitempty" keys:"region" length:"1-32" doc:"name of the uplink for each region"`
 	Flows   []relay.Flow      `json:"flows,omitempty" items:"0-64" doc:"live streams"`
 }
 

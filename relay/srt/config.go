@@ -12,11 +12,11 @@ const (
 
 // Config is an SRT input or output.
 type Config struct {
-	Mode         string        `json:"mode" required:"true" enum:"listener caller" doc:"who opens the connection: the peer (listener) or the box (caller)"`
-	Port         int           `json:"port,omitzero" range:"1-65535" doc:"UDP port to listen on; listener only"`
-	Destinations []Destination `json:"destinations,omitempty" items:"1-2" doc:"peers to call; caller only. A second one needs an output"`
+	Mode         string        `json:"mode" required:"true" enum:"listener caller" selects:"true" doc:"who opens the connection: the peer (listener) or the box (caller)"`
+	Port         int           `json:"port,omitzero" range:"1-65535" only:"listener" required:"listener" doc:"UDP port to listen on"`
+	Destinations []Destination `json:"destinations,omitempty" items:"1-2" only:"caller" required:"caller" doc:"peers to call; an input has one"`
 	// DestinationMode says what the second destination is for.
-	DestinationMode   string          `json:"destination_mode,omitempty" enum:"backup both" default:"backup" doc:"second destination: only while the first fails, or sent to all the time"`
+	DestinationMode   string          `json:"destination_mode,omitempty" enum:"backup both" default:"backup" only:"caller" doc:"second destination: only while the first fails, or sent to all the time"`
 	LatencyMS         int             `json:"latency_ms" range:"0-15000" unit:"ms" default:"120" doc:"receiver buffer; the larger of both sides' is used. 3-4 x the round-trip time is a good start"`
 	Passphrase        endpoint.Secret `json:"passphrase,omitzero" length:"10-79" doc:"turns encryption on; printable ASCII"`
 	KeyLength         int             `json:"key_length" enum:"16 24 32" unit:"bytes" default:"16" doc:"AES key length"`
