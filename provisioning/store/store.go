@@ -49,7 +49,7 @@ type Record struct {
 	Digest     string    `json:"digest"`
 	Origin     string    `json:"origin"`
 	ReceivedAt time.Time `json:"received_at"`
-	// Document is what config.ParseStored reads. It holds secrets.
+	// Document is what config.Parse reads. It holds secrets.
 	Document []byte `json:"document"`
 }
 
@@ -152,23 +152,10 @@ func (s *Store) prune() {
 	}
 }
 
-// Load returns the newest configuration that is good, or nil if there is none.
-// damaged names what is wrong with each newer one.
-func (s *Store) Load() (r *Record, damaged []error, err error) {
-	records, damaged, err := s.history(1)
-	if len(records) > 0 {
-		r = &records[0]
-	}
-	return r, damaged, err
-}
-
-// History returns the configurations that are good, the newest first, and
-// what is wrong with the others.
-func (s *Store) History() (records []Record, damaged []error, err error) {
-	return s.history(Keep)
-}
-
-func (s *Store) history(most int) (records []Record, damaged []error, err error) {
+// Load returns the newest configuration that is whole and that accept, which
+// may be nil, has no error about; nil if there is none. passedOver says what is
+// wrong with each newer one.
+func (s *Store) Load(accept func(Record) error) (r *Record, passedOver []error, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	numbers, err := s.numbers()
@@ -176,17 +163,16 @@ func (s *Store) history(most int) (records []Record, damaged []error, err error)
 		return nil, nil, fmt.Errorf("state directory: %w", err)
 	}
 	for _, n := range numbers {
-		if len(records) == most {
-			break
-		}
 		r, err := s.read(fileName(n))
-		if err != nil {
-			damaged = append(damaged, err)
-			continue
+		if err == nil && accept != nil {
+			err = accept(r)
 		}
-		records = append(records, r)
+		if err == nil {
+			return &r, passedOver, nil
+		}
+		passedOver = append(passedOver, err)
 	}
-	return records, damaged, nil
+	return nil, passedOver, nil
 }
 
 func (s *Store) read(name string) (r Record, err error) {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,7 +45,7 @@ func mustOpen(t *testing.T, dir string) *Store {
 
 func TestLoadOfAnEmptyDirectory(t *testing.T) {
 	s := mustOpen(t, filepath.Join(t.TempDir(), "state"))
-	if r, damaged, err := s.Load(); r != nil || damaged != nil || err != nil {
+	if r, damaged, err := s.Load(nil); r != nil || damaged != nil || err != nil {
 		t.Errorf("got %v, %v, %v", r, damaged, err)
 	}
 	if _, err := s.Get("bd_seq"); !errors.Is(err, fs.ErrNotExist) {
@@ -57,20 +58,26 @@ func TestKeepsTheLastTenAcrossRestarts(t *testing.T) {
 	for v := uint64(1); v <= 13; v++ {
 		s := mustOpen(t, dir)
 		mustSave(t, s, record(v))
-		if r, damaged, err := s.Load(); err != nil || damaged != nil || !same(*r, record(v)) {
+		if r, damaged, err := s.Load(nil); err != nil || damaged != nil || !same(*r, record(v)) {
 			t.Fatalf("after saving %d: %+v, %v, %v", v, r, damaged, err)
 		}
 		s.Close()
 	}
 	s := mustOpen(t, dir)
-	records, damaged, err := s.History()
-	if err != nil || damaged != nil || len(records) != Keep {
-		t.Fatalf("%d records, %v, %v", len(records), damaged, err)
-	}
-	for i, r := range records {
-		if !same(r, record(uint64(13-i))) {
-			t.Errorf("record %d is %+v", i, r)
+	// Each of the ten is there, and nothing older.
+	var seen []uint64
+	r, passedOver, err := s.Load(func(r Record) error {
+		if !same(r, record(r.Version)) {
+			t.Errorf("got %+v", r)
 		}
+		seen = append(seen, r.Version)
+		return errors.New("not this one")
+	})
+	if want := []uint64{13, 12, 11, 10, 9, 8, 7, 6, 5, 4}; !slices.Equal(seen, want) {
+		t.Errorf("kept %d, want %d", seen, want)
+	}
+	if r != nil || err != nil || len(passedOver) != Keep {
+		t.Errorf("all passed over: %v, %v, %v", r, passedOver, err)
 	}
 }
 
@@ -143,7 +150,7 @@ func TestDamageFallsBack(t *testing.T) {
 		if err := os.WriteFile(newest, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		r, damaged, err := s.Load()
+		r, damaged, err := s.Load(nil)
 		if err != nil || r == nil || !same(*r, record(2)) {
 			t.Errorf("%s: %+v, %v", what, r, err)
 		}
@@ -162,11 +169,8 @@ func TestDamageFallsBack(t *testing.T) {
 
 	// The one that is damaged is not written over, and does not hide the next.
 	mustSave(t, s, record(4))
-	if r, damaged, err := s.Load(); err != nil || damaged != nil || !same(*r, record(4)) {
+	if r, damaged, err := s.Load(nil); err != nil || damaged != nil || !same(*r, record(4)) {
 		t.Errorf("after the next: %+v, %v, %v", r, damaged, err)
-	}
-	if records, damaged, _ := s.History(); len(records) != 3 || len(damaged) != 1 {
-		t.Errorf("history: %d good, %v", len(records), damaged)
 	}
 }
 
@@ -199,7 +203,7 @@ func TestPowerCutAtEachStep(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", what, err)
 			}
-			r, damaged, err := s.Load()
+			r, damaged, err := s.Load(nil)
 			if err != nil || r == nil || len(damaged) > 0 {
 				t.Fatalf("%s: Load gave %v, %v, %v", what, r, damaged, err)
 			}
@@ -220,7 +224,7 @@ func TestPowerCutAtEachStep(t *testing.T) {
 				}
 			}
 			mustSave(t, s, record(after+1)) // and it goes on
-			if r, _, _ := s.Load(); !same(*r, record(after+1)) {
+			if r, _, _ := s.Load(nil); !same(*r, record(after+1)) {
 				t.Errorf("%s: the next Save gave %+v", what, r)
 			}
 		}
@@ -252,7 +256,7 @@ func TestFailureAtEachStepChangesNothing(t *testing.T) {
 		}
 		d.fail = 0
 		for range 2 { // as it runs on, and after a restart
-			if r, damaged, lerr := s.Load(); lerr != nil || len(damaged) > 0 || !same(*r, want) {
+			if r, damaged, lerr := s.Load(nil); lerr != nil || len(damaged) > 0 || !same(*r, want) {
 				t.Errorf("step %d failed (%v): Load gave %+v, %v, %v", fail, err, r, damaged, lerr)
 			}
 			s, _ = open(d)

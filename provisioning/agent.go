@@ -1,0 +1,298 @@
+// Package provisioning turns what is wanted of the box into what is in force,
+// and reports it.
+//
+//	config/desired (MQTT) --\                                  /-> config/accepted, rejected
+//	control socket, console -+-> parse -> may it follow? -> store -> uplinks -> engine -> config/reported
+//	store, at start --------/                                  \-> state, telemetry, event
+//
+// The Agent does all of it. One goroutine owns the document in force; what
+// others read are bodies, made and kept in a board. It needs no broker: what
+// the store holds is in force from the first moment on, and what there is to
+// report waits, within bounds, until somebody can be told.
+package provisioning
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/device/system"
+	"sluice/device/uplink"
+	"sluice/provisioning/config"
+	"sluice/provisioning/mqtt"
+	"sluice/provisioning/store"
+	"sluice/relay"
+)
+
+// An Engine relays what it is given. relay.Engine is one.
+type Engine interface {
+	Apply(relay.Config)
+	Report() relay.Report
+	Kick(flow, output, session string) error
+	RestartFlow(flow string) error
+}
+
+// Uplinks give every socket its NIC. uplink.Manager is one.
+type Uplinks interface {
+	Set([]uplink.Config) error
+	Status() []uplink.Status
+}
+
+// A Store remembers. store.Store is one.
+type Store interface {
+	Load(accept func(store.Record) error) (r *store.Record, passedOver []error, err error)
+	Save(store.Record) error
+	Get(name string) ([]byte, error)
+	Put(name string, value []byte) error
+}
+
+// Options are what an Agent is made of. What has no default must be set.
+type Options struct {
+	Device  string // name of the box: its client id and the root of its topics
+	Store   Store
+	Engine  Engine
+	Uplinks Uplinks
+	// Info returns what the box is: serial number, model, version, NICs and
+	// capabilities. The Agent fills in the rest.
+	Info func() config.Info
+	// Figures returns how the box fares.
+	Figures func() system.Figures
+	// LogTail returns the last lines of the log, at most n, the oldest first.
+	// Nil: the box keeps none.
+	LogTail func(n int) []string
+	Log     *slog.Logger
+
+	// Broker is how the broker is reached, nil for a box that has none. Device
+	// is its client id, and the Agent fills in Dialers, Presence and Log.
+	Broker *mqtt.Config
+	// Dial returns what makes connections from an uplink; the empty name is
+	// the default one. Nil: the broker is reached as the system sees fit.
+	Dial func(uplink string) mqtt.DialFunc
+
+	// What the command line owns; a document that contradicts it is refused.
+	LocalUplinks  []uplink.Local
+	BrokerUplinks []string // NIC roles that lead to the broker, in order
+
+	ApplyEvery     time.Duration // at most one document is applied in it; default 1 s
+	SampleEvery    time.Duration // how often the Engine is looked at; default 250 ms
+	StateEvery     time.Duration // at most one state is published in it; default 1 s
+	TelemetryEvery time.Duration // give or take a tenth; default 10 s
+}
+
+// An Agent is the box's side of its contract with a fleet manager. Make it
+// with New. It is a control.Backend.
+type Agent struct {
+	o      Options
+	log    *slog.Logger
+	bootID string
+	seal   *identity
+	client *mqtt.Client // nil without a broker
+	board  *board
+
+	inbox  inbox
+	edits  chan *edit
+	action actions
+
+	presence presence
+	events   events
+	inForce  atomic.Pointer[inForce] // written by the goroutine of Run alone
+	health   monitor                 // as inForce
+	rates    rates
+}
+
+// An inForce is the document that the box obeys, and how it came. It is never
+// changed, but replaced.
+type inForce struct {
+	document *config.Document
+	digest   string // of the document as it was received
+	origin   string
+	desired  uint64 // version of the newest document that was seen, in force or not
+}
+
+func (f *inForce) version() uint64 { return f.document.Version }
+
+// New returns an Agent that Run brings to life. It reads the box's key from
+// the store, or makes one. The error says what is wrong with the options or
+// the store.
+func New(o Options) (*Agent, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	setDefault(&o.ApplyEvery, time.Second)
+	setDefault(&o.SampleEvery, 250*time.Millisecond)
+	setDefault(&o.StateEvery, time.Second)
+	setDefault(&o.TelemetryEvery, 10*time.Second)
+	a := &Agent{
+		o: o, log: o.Log, bootID: newBootID(), board: newBoard(),
+		inbox:  inbox{wake: make(chan struct{}, 1)},
+		edits:  make(chan *edit, maxEdits),
+		action: newActions(),
+	}
+	a.inForce.Store(&inForce{document: &config.Document{Desired: config.Desired{Schema: config.Schema}}, origin: config.OriginFactory})
+	if o.Broker != nil {
+		if err := a.connectTo(*o.Broker); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if a.seal, err = a.loadIdentity(); err != nil {
+		return nil, err
+	}
+	a.presence.load(a)
+	return a, nil
+}
+
+func setDefault(p *time.Duration, value time.Duration) {
+	if *p == 0 {
+		*p = value
+	}
+}
+
+// connectTo makes the client of the broker, and subscribes.
+func (a *Agent) connectTo(broker mqtt.Config) error {
+	broker.ClientID = a.o.Device
+	broker.Presence = a.present
+	if broker.Log == nil {
+		broker.Log = a.log
+	}
+	if a.o.Dial != nil {
+		broker.Dialers = a.dialers
+	}
+	client, err := mqtt.New(broker)
+	if err != nil {
+		return fmt.Errorf("broker: %w", err)
+	}
+	client.Subscribe(a.topic("config/desired"), 1, a.receiveDesired)
+	client.Subscribe(a.topic("request/+"), 1, a.receiveRequest)
+	a.client = client
+	return nil
+}
+
+func (a *Agent) topic(name string) string { return "sluice/v1/" + a.o.Device + "/" + name }
+
+// dialers returns the ways to the broker: those of the command line, else the
+// document's, else the default uplink.
+func (a *Agent) dialers() []mqtt.Dialer {
+	names := a.o.BrokerUplinks
+	if m := a.inForce.Load().document.State.Device.Management; len(names) == 0 && m != nil {
+		names = m.Uplinks
+	}
+	if len(names) == 0 {
+		return []mqtt.Dialer{{Name: "default uplink", Dial: a.o.Dial("")}}
+	}
+	var all []mqtt.Dialer
+	for _, name := range names {
+		all = append(all, mqtt.Dialer{Name: name, Dial: a.o.Dial(name)})
+	}
+	return all
+}
+
+// Run puts the stored document in force, and serves until ctx is done. The
+// Engine goes on relaying afterwards: that is for its owner to end.
+func (a *Agent) Run(ctx context.Context) error {
+	if err := a.restore(); err != nil {
+		return err
+	}
+	var running sync.WaitGroup
+	defer running.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if a.client != nil {
+		running.Go(func() { _ = a.client.Run(ctx) }) // which never fails
+	}
+	running.Go(func() { a.action.run(ctx, a) })
+	a.loop(ctx)
+	return nil
+}
+
+// loop is the goroutine that owns the document in force.
+func (a *Agent) loop(ctx context.Context) {
+	sample := time.NewTicker(a.o.SampleEvery)
+	defer sample.Stop()
+	telemetry := time.NewTimer(jitter(a.o.TelemetryEvery))
+	defer telemetry.Stop()
+	slot := time.NewTimer(0) // when the next document may be applied
+	defer slot.Stop()
+	a.look()
+	open := true
+	for {
+		// A document waits in the inbox, where a newer one replaces it, and an
+		// edit in its queue, until it may be applied.
+		var desired <-chan struct{}
+		var edits <-chan *edit
+		if open {
+			desired, edits = a.inbox.wake, a.edits
+		}
+		applied := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-slot.C:
+			open = true
+		case <-desired:
+			if r := a.inbox.take(); r != nil {
+				applied = a.processDesired(r)
+			}
+		case e := <-edits:
+			applied = a.processEdit(e)
+		case <-sample.C:
+			a.look()
+		case <-telemetry.C:
+			a.publishTelemetry()
+			telemetry.Reset(jitter(a.o.TelemetryEvery))
+		}
+		if applied {
+			open = false
+			slot.Reset(a.o.ApplyEvery)
+		}
+	}
+}
+
+// restore puts the newest good document of the store in force. A box that has
+// none starts empty. The error says that the store cannot be read at all.
+func (a *Agent) restore() error {
+	var document *config.Document
+	record, passedOver, err := a.o.Store.Load(func(r store.Record) (err error) {
+		// Another build may have written it, whose rules were others.
+		if document, err = config.Parse(r.Document, a.parseOptions(true)); err != nil {
+			return fmt.Errorf("version %d: %w", r.Version, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("the stored configuration: %w", err)
+	}
+	f := a.inForce.Load()
+	instead := "the box starts empty"
+	if record != nil {
+		instead = fmt.Sprintf("version %d is in force", record.Version)
+		f = &inForce{
+			document: document, digest: record.Digest, origin: record.Origin,
+			desired: record.Version,
+		}
+		a.log.Info("stored configuration in force", "version", record.Version, "origin", record.Origin)
+	}
+	if len(passedOver) > 0 {
+		a.health.storeDamaged = true
+		a.log.Error("stored configuration passed over", "error", errors.Join(passedOver...), "instead", instead)
+		a.event(config.SeverityError, "store_fallback", "store",
+			fmt.Sprintf("what was stored last cannot be used: %s", instead), map[string]any{"version": f.version()})
+	}
+	a.enforce(f)
+	return nil
+}
+
+// enforce makes the box obey f.
+func (a *Agent) enforce(f *inForce) {
+	if err := a.o.Uplinks.Set(f.document.State.Uplinks); err != nil {
+		// They are taken all the same, and looked at again.
+		a.log.Error("NICs", "error", err)
+	}
+	a.o.Engine.Apply(f.document.Engine())
+	a.inForce.Store(f)
+	a.health.appliedAt = time.Now()
+}

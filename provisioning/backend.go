@@ -1,0 +1,33 @@
+package provisioning
+
+import (
+	"context"
+	"encoding/json"
+
+	"sluice/device/control"
+)
+
+var _ control.Backend = (*Agent)(nil)
+
+// Document returns the current body of a document: control.Backend.
+func (a *Agent) Document(name string) (json.RawMessage, bool) {
+	switch name {
+	case "desired":
+		return a.inForce.Load().document.RedactedDesired(), true
+	case "telemetry":
+		return marshal(a.telemetry()), true
+	case "info":
+		return marshal(a.info()), true
+	case "status":
+		return marshal(a.status()), true
+	case "reported", "state":
+		return a.board.get(name)
+	}
+	return nil, false
+}
+
+// Watch tells of state, telemetry, reported and event, first as they are and
+// then as they change: control.Backend.
+func (a *Agent) Watch(ctx context.Context, send func(name string, body json.RawMessage) error) error {
+	return a.board.watch(ctx, send)
+}
