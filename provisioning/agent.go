@@ -258,7 +258,7 @@ func (a *Agent) restore() error {
 	var document *config.Document
 	record, passedOver, err := a.o.Store.Load(func(r store.Record) (err error) {
 		// Another build may have written it, whose rules were others.
-		if document, err = config.Parse(r.Document, a.parseOptions(true)); err != nil {
+		if document, err = config.Parse(r.Document, a.storedOptions()); err != nil {
 			return fmt.Errorf("version %d: %w", r.Version, err)
 		}
 		return nil

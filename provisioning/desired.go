@@ -106,6 +106,13 @@ func (a *Agent) parseOptions(local bool) config.Options {
 	}
 }
 
+// storedOptions are for a document of the box's own store.
+func (a *Agent) storedOptions() config.Options {
+	o := a.parseOptions(true)
+	o.Stored = true
+	return o
+}
+
 // decide validates a document and says whether it may follow the one in force.
 // It changes nothing. The verdict is empty where the document is to be applied.
 func (a *Agent) decide(raw []byte, local bool) (*config.Document, verdict) {
@@ -186,7 +193,7 @@ func (a *Agent) apply(document *config.Document, origin string) verdict {
 	stored, err := document.Stored()
 	if err == nil {
 		// What could not be read again at the next start must not be kept.
-		_, err = config.Parse(stored, a.parseOptions(true))
+		_, err = config.Parse(stored, a.storedOptions())
 	}
 	if err != nil {
 		a.log.Error("document cannot be kept", "version", document.Version, "error", err)

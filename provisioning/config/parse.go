@@ -30,6 +30,9 @@ type Options struct {
 	// Local marks an edit made on the box: its version may be left out, and is
 	// then 0.
 	Local bool
+	// Stored marks what Document.Stored made. With every default written out
+	// it may be larger than MaxDocument.
+	Stored bool
 }
 
 // A Document is a Desired one that has no fault: secrets are resolved, and
@@ -55,7 +58,7 @@ type Document struct {
 // relay.InputGap and relay.OutputGap. Nor is Commit: whether it can be obeyed,
 // and whether the version may follow the one in force, the caller knows.
 func Parse(raw []byte, o Options) (*Document, error) {
-	if len(raw) > MaxDocument {
+	if len(raw) > MaxDocument && !o.Stored {
 		return nil, refuse(CodeTooLarge, "the document has %d bytes: use at most %d", len(raw), MaxDocument)
 	}
 	if !utf8.Valid(raw) {
