@@ -1,0 +1,186 @@
+package rtp
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/relay/endpoint"
+)
+
+// How a leg keeps itself open.
+const (
+	lookEvery    = 500 * time.Millisecond
+	retryFirst   = time.Second
+	retryMost    = 30 * time.Second
+	resolveEvery = time.Minute     // a name may move
+	failFor      = 5 * time.Second // of nothing but errors: make the socket anew
+)
+
+// A leg is one destination. keep opens its socket and opens it again; send is
+// called from the output's own loop.
+type leg struct {
+	destination Destination
+	uplink      endpoint.Uplink
+	ttl         int
+	env         endpoint.Env
+
+	sender  atomic.Pointer[sender] // nil while there is no socket
+	reason  atomic.Pointer[endpoint.Reason]
+	failing atomic.Int64 // since when nothing but errors came, Unix nanoseconds; 0: not failing
+
+	delivered bool // since the output looked last
+	faults    notice
+}
+
+func (l *leg) address() string {
+	return net.JoinHostPort(l.destination.Host, strconv.Itoa(l.destination.Port))
+}
+
+func (l *leg) status() endpoint.DestinationStatus {
+	s := endpoint.DestinationStatus{Address: l.address(), Phase: endpoint.Connecting, Reason: l.reason.Load()}
+	if l.sender.Load() != nil && l.failing.Load() == 0 {
+		s.Phase, s.Reason = endpoint.Connected, nil
+	}
+	return s
+}
+
+// keep opens the leg, again and again, until ctx is done.
+func (l *leg) keep(ctx context.Context) {
+	retry := retryFirst
+	for ctx.Err() == nil {
+		pause := lookEvery
+		if why := l.uplink.Ready(); why != nil {
+			l.reason.Store(why)
+		} else if s, err := l.open(ctx); err == nil {
+			retry = retryFirst
+			l.failing.Store(0)
+			l.sender.Store(s)
+			l.env.Ledger.Connections.Add(1)
+			l.env.Log.Info("sending", "to", s.to, "destination", l.address(), "uplink", l.uplink.Name())
+			l.watch(ctx, s)
+			l.sender.Store(nil)
+			s.close()
+		} else if ctx.Err() == nil {
+			_, why := endpoint.Explain(err)
+			l.reason.Store(why)
+			l.env.Log.Warn("destination cannot be reached", "destination", l.address(), "uplink", l.uplink.Name(), "error", err, "retry_in", retry)
+			pause, retry = retry, min(2*retry, retryMost)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+	}
+}
+
+// watch returns when the socket is to be made anew: it brought nothing but
+// errors for a while, or the name moved to another address.
+func (l *leg) watch(ctx context.Context, s *sender) {
+	_, notName := netip.ParseAddr(l.destination.Host)
+	resolved := time.Now()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-look.C:
+			if since := l.failing.Load(); since != 0 && now.Sub(time.Unix(0, since)) > failFor {
+				return
+			}
+			if notName == nil || now.Sub(resolved) < resolveEvery {
+				continue
+			}
+			resolved = now
+			// Names with several addresses come in any order.
+			if found, err := l.resolve(ctx); err == nil && !slices.Contains(found, s.to) {
+				return
+			}
+		}
+	}
+}
+
+func (l *leg) open(ctx context.Context) (*sender, error) {
+	found, err := l.resolve(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return newSender(ctx, l.uplink, found[0], l.ttl, l.env.DSCP)
+}
+
+// resolve returns the addresses of the destination, at least one: those of an
+// IP version that the uplink has come first.
+func (l *leg) resolve(ctx context.Context) ([]netip.AddrPort, error) {
+	port := uint16(l.destination.Port)
+	if a, err := netip.ParseAddr(l.destination.Host); err == nil {
+		return []netip.AddrPort{netip.AddrPortFrom(a.Unmap(), port)}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	found, err := l.uplink.Resolver().LookupNetIP(ctx, "ip", l.destination.Host)
+	if err != nil || len(found) == 0 {
+		return nil, endpoint.Fail(endpoint.Connecting, err, "name_not_found", "%s cannot be resolved through %s", l.destination.Host, l.uplink.Name())
+	}
+	var has4, has6 bool
+	for _, own := range l.uplink.Addresses() {
+		has4, has6 = has4 || own.Is4(), has6 || own.Is6()
+	}
+	var first, others []netip.AddrPort
+	for _, a := range found {
+		to := netip.AddrPortFrom(a.Unmap(), port)
+		if to.Addr().Is4() && has4 || to.Addr().Is6() && has6 {
+			first = append(first, to)
+		} else {
+			others = append(others, to)
+		}
+	}
+	return append(first, others...), nil
+}
+
+// send sends one datagram, and counts what became of it. While the leg is not
+// open nothing is taken.
+func (l *leg) send(header, payload []byte) {
+	s := l.sender.Load()
+	if s == nil {
+		return
+	}
+	ledger := l.env.Ledger
+	ledger.Taken.Add(1)
+	err := s.send(header, payload)
+	if err == nil {
+		ledger.Sent.Add(1)
+		ledger.Bytes.Add(uint64(len(payload)))
+		l.delivered = true
+		l.failing.Store(0)
+		return
+	}
+	switch {
+	case errors.Is(err, net.ErrClosed):
+		ledger.Drop(endpoint.DropClosed, 1)
+		return
+	case err == unix.EAGAIN || err == unix.ENOBUFS:
+		ledger.Drop(endpoint.DropQueue, 1)
+		return
+	}
+	ledger.Drop(endpoint.DropWrite, 1)
+	now := time.Now()
+	l.reason.Store(endpoint.Because("write_failed", "%s: %v", l.address(), err))
+	l.failing.CompareAndSwap(0, now.UnixNano())
+	l.faults.log(l.env.Log, now, "a datagram could not be sent", "destination", l.address(), "error", err)
+}
+
+// overrun counts packets that the leg would have sent.
+func (l *leg) overrun(lost uint64) {
+	if l.sender.Load() != nil {
+		l.env.Ledger.Taken.Add(lost)
+		l.env.Ledger.Drop(endpoint.DropOverrun, lost)
+	}
+}

@@ -1,0 +1,151 @@
+package rtp
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/relay/endpoint"
+	"sluice/relay/flow"
+	"sluice/relay/media"
+)
+
+// NewOutput returns an output that sends RTP or UDP to one or two
+// destinations, each on its own uplink or on that of env.
+func NewOutput(cfg OutputConfig, env endpoint.Env) endpoint.Output {
+	out := &output{cfg: cfg, env: env}
+	for _, d := range cfg.Destinations {
+		up := env.Uplink
+		if d.Uplink != "" {
+			up = env.UplinkNamed(d.Uplink)
+		}
+		out.legs = append(out.legs, &leg{destination: d, uplink: up, ttl: cfg.TTL, env: env})
+	}
+	return out
+}
+
+type output struct {
+	cfg  OutputConfig
+	env  endpoint.Env
+	legs []*leg
+	sent atomic.Int64 // when media last left, in nanoseconds of Unix time; 0 if never
+}
+
+// Status is connected as soon as one destination is.
+func (out *output) Status() endpoint.OutputStatus {
+	var s endpoint.OutputStatus
+	if n := out.sent.Load(); n != 0 {
+		s.Sent = time.Unix(0, n)
+	}
+	for _, l := range out.legs {
+		d := l.status()
+		s.Destinations = append(s.Destinations, d)
+		switch {
+		case d.Phase == endpoint.Connected:
+			s.Phase, s.Reason = d.Phase, nil
+		case s.Phase != endpoint.Connected && s.Reason == nil:
+			s.Phase, s.Reason = d.Phase, d.Reason
+		}
+	}
+	return s
+}
+
+// Run sends until ctx is done. A destination that cannot be reached is tried
+// again beside the other one.
+func (out *output) Run(ctx context.Context, from flow.Source) error {
+	if out.cfg.SmoothingLatencyMS > 0 {
+		return endpoint.Fail(endpoint.Unworkable, nil, "not_in_build", "smoothing_latency_ms is not part of this build: leave it at 0")
+	}
+	cursor, err := from.Open(media.TS)
+	if err != nil {
+		return endpoint.Fail(endpoint.Unworkable, err, "no_stream", "the stream cannot be sent over RTP")
+	}
+	defer cursor.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	var legs sync.WaitGroup
+	defer legs.Wait()
+	defer cancel()
+	for _, l := range out.legs {
+		legs.Go(func() { l.keep(ctx) })
+	}
+	return out.send(ctx, cursor, out.streams())
+}
+
+// A stream is legs whose datagrams are the same, headers included.
+type stream struct {
+	packetizer *packetizer // nil for bare UDP
+	legs       []*leg
+}
+
+// streams returns one stream for each destination, or one for both where they
+// are a hitless pair (SMPTE ST 2022-7).
+func (out *output) streams() []stream {
+	var streams []stream
+	for i, l := range out.legs {
+		if i > 0 && out.cfg.Hitless {
+			streams[0].legs = append(streams[0].legs, l)
+			continue
+		}
+		s := stream{legs: []*leg{l}}
+		if out.cfg.Encapsulation != EncapsulationUDP {
+			s.packetizer = newPacketizer(out.cfg.PreserveRTPHeader)
+		}
+		streams = append(streams, s)
+	}
+	return streams
+}
+
+// batch is how many packets are taken at a time.
+const batch = 64
+
+func (out *output) send(ctx context.Context, cursor *flow.Cursor, streams []stream) error {
+	packets := make([]media.Packet, batch)
+	for {
+		n, lost, err := cursor.Next(ctx, packets)
+		if lost > 0 {
+			for _, l := range out.legs {
+				l.overrun(lost)
+			}
+		}
+		for _, p := range packets[:n] {
+			for part := range parts(p) {
+				for _, s := range streams {
+					s.send(p, part)
+				}
+			}
+		}
+		if n > 0 {
+			out.noteSent()
+		}
+		clear(packets[:n]) // let the payloads go while nothing comes
+		switch {
+		case errors.Is(err, io.EOF):
+			return endpoint.Fail(endpoint.Connecting, nil, "ended", "the flow has ended")
+		case err != nil:
+			return err
+		}
+	}
+}
+
+func (s stream) send(p media.Packet, part []byte) {
+	var header []byte
+	if s.packetizer != nil {
+		header = s.packetizer.next(p, len(part) == len(p.Data))
+	}
+	for _, l := range s.legs {
+		l.send(header, part)
+	}
+}
+
+// noteSent notes the time at which media last left on any leg.
+func (out *output) noteSent() {
+	for _, l := range out.legs {
+		if l.delivered {
+			l.delivered = false
+			out.sent.Store(time.Now().UnixNano())
+		}
+	}
+}
