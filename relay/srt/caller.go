@@ -53,8 +53,8 @@ type stage uint8
 const (
 	inducing   stage = iota // waiting for the answer to the induction
 	concluding              // waiting for the answer to the conclusion
-	open
-	failed
+	established
+	abandoned
 )
 
 // dial calls a peer through an uplink. The error is an *endpoint.Error, or
@@ -135,10 +135,10 @@ func (p *pump) failed() error {
 func (p *pump) fail(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.stage == open || p.stage == failed {
+	if p.stage == established || p.stage == abandoned {
 		return
 	}
-	p.stage, p.failure = failed, err
+	p.stage, p.failure = abandoned, err
 	if a := answer(p.last); a != nil {
 		_, _ = p.inner.WriteToUDPAddrPort(a, p.gosrt)
 	}
@@ -182,15 +182,15 @@ func (p *pump) fromGosrt(b []byte, from netip.AddrPort) bool {
 			return false
 		}
 		p.last = append(p.last[:0], b...)
-		if p.stage == failed {
+		if p.stage == abandoned {
 			if a := answer(b); a != nil {
 				_, _ = p.inner.WriteToUDPAddrPort(a, from)
 			}
 			return false
 		}
-		return p.stage != open
+		return p.stage != established
 	}
-	if p.stage == failed {
+	if p.stage == abandoned {
 		// Only the goodbye, which ends up: the peer may hold half a call.
 		return from == p.gosrt && control(b) == controlShutdown
 	}
@@ -229,13 +229,13 @@ func (p *pump) down() {
 func (p *pump) shaking() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.stage < open
+	return p.stage < established
 }
 
 func (p *pump) resend() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.stage < open && p.last != nil {
+	if p.stage < established && p.last != nil {
 		if _, err := p.outer.Write(p.last); err != nil {
 			p.trouble = err
 		}
@@ -252,14 +252,14 @@ func (p *pump) note(err error) {
 // gosrt.
 func (p *pump) fromPeer(b []byte) bool {
 	p.mu.Lock()
-	if p.stage == open {
+	if p.stage == established {
 		p.mu.Unlock()
 		return control(b) != controlHandshake
 	}
 	stage, last := p.stage, p.last
 	p.mu.Unlock()
 	h, err := parseHandshake(b)
-	if stage == failed || last == nil || err != nil {
+	if stage == abandoned || last == nil || err != nil {
 		return false
 	}
 	if own := binary.BigEndian.Uint32(last[offOwnSocket:]); h.to != own && h.to != 0 {
@@ -284,7 +284,7 @@ func (p *pump) fromPeer(b []byte) bool {
 			p.fail(err)
 			return false
 		}
-		return p.advance(concluding, open)
+		return p.advance(concluding, established)
 	}
 	return false
 }

@@ -310,14 +310,19 @@ func (c *conn) close() {
 		}
 		c.pump.stop()
 		// A connection that we called leaves a goroutine behind until its last
-		// error has been taken from it.
-		for end := time.Now().Add(time.Second); !c.joined.Load() && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		// error has been taken from it, which gosrt itself does at times: then
+		// there is none to come.
+		for end := time.Now().Add(lastError); !c.joined.Load() && time.Now().Before(end); time.Sleep(time.Millisecond) {
 			if _, err := c.srt.ReadPacket(); err != nil {
 				c.ended(err)
 			}
 		}
 	})
 }
+
+// lastError is how long gosrt's socket reader may take to notice that its
+// socket is closed.
+const lastError = 200 * time.Millisecond
 
 // hangups hears in gosrt's log, which goes nowhere else, that a peer says
 // goodbye. gosrt would throw away at once what it holds for the time of the
