@@ -21,8 +21,11 @@ const (
 	RTSP     = "RTSP"
 )
 
-// MaxOutputs is how many outputs one flow may have.
-const MaxOutputs = 50
+// The most that there may be.
+const (
+	MaxFlows   = 64 // of one box
+	MaxOutputs = 50 // of one flow
+)
 
 // Config is everything that the Engine relays.
 //

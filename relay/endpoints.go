@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"sluice/relay/endpoint"
-	"sluice/relay/srt"
 )
 
 // newInputRunner returns what is to run an input as it is configured now.
@@ -96,20 +95,12 @@ func outputUplinks(c Output) []string {
 // NewInput makes the endpoint of an input by its protocol. The error is an
 // *endpoint.Error.
 func NewInput(c Input, env endpoint.Env) (endpoint.Input, error) {
-	switch {
-	case c.Protocol == SRT && c.SRT != nil:
-		return srt.NewInput(*c.SRT, endpoint.Access{Allow: c.Allow, Max: 1}, env), nil
-	}
 	return nil, absent(c.Protocol)
 }
 
 // NewOutput makes the endpoint of an output by its protocol. The error is an
 // *endpoint.Error.
 func NewOutput(c Output, env endpoint.Env) (endpoint.Output, error) {
-	switch {
-	case c.Protocol == SRT && c.SRT != nil:
-		return srt.NewOutput(*c.SRT, endpoint.Access{Allow: c.Allow, Max: c.MaxViewers}, env), nil
-	}
 	return nil, absent(c.Protocol)
 }
 

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sluice/provisioning/config"
+	"sluice/relay"
+)
+
+// completionTime is how long a shell may be kept waiting.
+const completionTime = 2 * time.Second
+
+// completeWords completes a flag from a list.
+func completeWords(cmd *cobra.Command, flag string, words ...string) {
+	err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+	if err != nil {
+		panic(err) // the flag is not there: a mistake in this program
+	}
+}
+
+// known returns the flows and outputs that the box has; none if it cannot be
+// asked.
+func (c *command) known(ctx context.Context) (flows, outputs []string) {
+	ctx, cancel := context.WithTimeout(ctx, completionTime)
+	defer cancel()
+	c.timeout = completionTime
+	b, err := c.connect(ctx)
+	if err != nil {
+		return nil, nil
+	}
+	body, err := b.Document(ctx, "state")
+	var s config.StateReport
+	if err != nil || json.Unmarshal(body, &s) != nil {
+		return nil, nil
+	}
+	for _, f := range s.Flows {
+		flows = append(flows, f.ID)
+		for _, o := range f.Outputs {
+			outputs = append(outputs, f.ID+"/"+o.ID)
+		}
+	}
+	return flows, outputs
+}
+
+const noFiles = cobra.ShellCompDirectiveNoFileComp
+
+func (c *command) completeFlows(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, noFiles
+	}
+	flows, _ := c.known(cmd.Context())
+	return flows, noFiles
+}
+
+func (c *command) completeOutputs(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	_, outputs := c.known(cmd.Context())
+	return outputs, noFiles
+}
+
+func (c *command) completeFlowsAndOutputs(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, noFiles
+	}
+	flows, outputs := c.known(cmd.Context())
+	return append(flows, outputs...), noFiles
+}
+
+// completeSet completes the output, then the names of its fields.
+func (c *command) completeSet(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		_, outputs := c.known(cmd.Context())
+		return outputs, noFiles
+	}
+	var fields []string
+	leaves(reflect.TypeFor[relay.Output](), "", &fields)
+	return fields, noFiles | cobra.ShellCompDirectiveNoSpace
+}
+
+// leaves lists the fields below t that output set can set.
+func leaves(t reflect.Type, path string, all *[]string) {
+	fields := fieldsOf(elem(t))
+	for _, name := range names(fields) {
+		ft := elem(fields[name])
+		at := strings.TrimPrefix(path+"."+name, ".")
+		switch {
+		case ft == secretType:
+		case fieldsOf(ft) != nil:
+			leaves(ft, at, all)
+		case ft.Kind() == reflect.Slice && fieldsOf(elem(ft.Elem())) != nil:
+			leaves(ft.Elem(), at+".0", all)
+		default:
+			*all = append(*all, at+"=")
+		}
+	}
+}

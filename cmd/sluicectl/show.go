@@ -1,0 +1,282 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sluice/provisioning/config"
+)
+
+func (c *command) status() *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "Show the box, and all that it relays", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			v, err := c.load(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return c.printJSON(v.state)
+			}
+			c.printBox(cmd.Context(), v)
+			c.section("UPLINKS")
+			c.printUplinks(v)
+			c.section("INPUTS")
+			c.printInputs(v)
+			c.section("OUTPUTS")
+			c.printOutputs(v, "")
+			if len(v.state.Alarms) > 0 {
+				c.section("ALARMS")
+				t := table{head: []string{"SUBJECT", "SINCE", "MESSAGE"}}
+				for _, a := range v.state.Alarms {
+					t.add(a.Subject, ago(c.now(), a.Since), a.Message)
+				}
+				t.print(c.out, c.width)
+			}
+			return nil
+		},
+	}
+}
+
+func (c *command) section(name string) { fmt.Fprintf(c.out, "\n%s\n", name) }
+
+// printBox says which box it is and which configuration is in force.
+func (c *command) printBox(ctx context.Context, v *view) {
+	var info config.Info
+	if body, ok := c.box.Peek(ctx, "info"); ok && json.Unmarshal(body, &info) == nil {
+		c.line("Box       ", info.Device, info.Model, info.Architecture, "sluiced "+info.Version)
+	}
+	var status config.Status
+	if body, ok := c.box.Peek(ctx, "status"); ok && json.Unmarshal(body, &status) == nil {
+		c.line("Fleet     ", status.State+" for "+ago(c.now(), status.Timestamp))
+	}
+	what := fmt.Sprintf("version %d, %s, from %s", v.reported.Version, v.reported.Status, v.reported.Origin)
+	if v.reported.DesiredVersion != v.reported.Version {
+		what += fmt.Sprintf("; version %d is desired", v.reported.DesiredVersion)
+	}
+	c.line("Document  ", what)
+	if v.figures == nil {
+		return
+	}
+	s := v.figures.System
+	load := fmt.Sprintf("CPU %.0f %%, memory %s, up %s", s.CPUPercent, scaled(s.RSSBytes, "B"),
+		ago(c.now(), c.now().Add(-time.Duration(s.UptimeS*float64(time.Second)))))
+	if s.TemperatureC != nil {
+		load += fmt.Sprintf(", %.0f °C", *s.TemperatureC)
+	}
+	c.line("System    ", load)
+}
+
+// line prints what is known, side by side.
+func (c *command) line(label string, parts ...string) {
+	var known []string
+	for _, p := range parts {
+		if p != "" {
+			known = append(known, p)
+		}
+	}
+	fmt.Fprintln(c.out, cut(label+clean(strings.Join(known, ", ")), c.width))
+}
+
+func (c *command) uplinks() *cobra.Command {
+	return &cobra.Command{
+		Use: "uplinks", Short: "List the NIC roles", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			v, err := c.load(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return c.printJSON(list(v.state.Uplinks))
+			}
+			c.printUplinks(v)
+			return nil
+		},
+	}
+}
+
+func (c *command) printUplinks(v *view) {
+	t := table{head: []string{"UPLINK", "NIC", "STATE", "IN", "OUT", "ADDRESSES"}}
+	for _, u := range v.state.Uplinks {
+		state, in, out, what := "ready", "-", "-", strings.Join(u.Addresses, " ")
+		if !u.Ready {
+			state, what = "down", why(u.Reason)
+		}
+		if f := v.uplinkFigures(u.Name); f != nil {
+			in, out = bitrate(f.RxBps), bitrate(f.TxBps)
+		}
+		t.add(u.Name, dash(u.Interface), state, in, out, what)
+	}
+	t.print(c.out, c.width)
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// list makes an empty list of none, for programs.
+func list[T any](l []T) []T {
+	if l == nil {
+		return []T{}
+	}
+	return l
+}
+
+func (c *command) flows() *cobra.Command {
+	return &cobra.Command{
+		Use: "flows", Short: "List the flows and their inputs", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			v, err := c.load(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return c.printJSON(list(v.state.Flows))
+			}
+			c.printInputs(v)
+			return nil
+		},
+	}
+}
+
+func (c *command) printInputs(v *view) {
+	t := table{head: []string{"FLOW/INPUT", "PROTOCOL", "STATE", "SINCE", "BITRATE", "OUTPUTS", "REASON"}}
+	for _, in := range v.inputs() {
+		all, up := v.outputs(in.flow), 0
+		for _, o := range all {
+			if delivers(o.State) {
+				up++
+			}
+		}
+		t.add(in.flow+"/"+in.ID, dash(in.protocol), string(in.State), ago(c.now(), in.Since), in.bitrate(),
+			fmt.Sprintf("%d/%d", up, len(all)), why(in.Reason))
+	}
+	t.print(c.out, c.width)
+}
+
+func (c *command) outputs() *cobra.Command {
+	return &cobra.Command{
+		Use: "outputs [FLOW|FLOW/OUTPUT]", Short: "List the outputs, or show one in full",
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: c.completeFlowsAndOutputs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			flow, id := "", ""
+			if len(args) == 1 {
+				flow, id, _ = strings.Cut(args[0], "/")
+			}
+			v, err := c.load(cmd.Context())
+			if err != nil {
+				return err
+			}
+			all := v.outputs(flow)
+			if id != "" {
+				for _, o := range all {
+					if o.ID == id {
+						return c.showOutput(o)
+					}
+				}
+				return fmt.Errorf("flow %s has no output %s", flow, id)
+			}
+			if flow != "" && !v.hasFlow(flow) {
+				return fmt.Errorf("there is no flow %s", flow)
+			}
+			if c.json {
+				docs := make([]object, 0, len(all))
+				for _, o := range all {
+					docs = append(docs, o.document())
+				}
+				return c.printJSON(docs)
+			}
+			c.printOutputs(v, flow)
+			return nil
+		},
+	}
+}
+
+func (v *view) hasFlow(id string) bool {
+	for _, f := range v.state.Flows {
+		if f.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *command) printOutputs(v *view, flow string) {
+	t := table{head: []string{"FLOW/OUTPUT", "PROTOCOL", "STATE", "SINCE", "BITRATE", "VIEWERS", "REASON"}}
+	for _, o := range v.outputs(flow) {
+		t.add(o.flow+"/"+o.ID, dash(o.settings.Protocol), string(o.State), ago(c.now(), o.Since), o.bitrate(),
+			o.viewers(), why(o.Reason))
+	}
+	t.print(c.out, c.width)
+}
+
+// document joins what the box's documents say of one output.
+func (o output) document() object {
+	d := object{
+		"flow": o.flow, "id": o.ID, "state": o.State, "reason": o.Reason, "since": o.Since, "viewers": o.Viewers,
+		"protocol": o.settings.Protocol, "name": o.settings.Name, "playback_urls": list(o.settings.PlaybackURLs),
+	}
+	if o.figures != nil {
+		d["figures"] = o.figures
+	}
+	return d
+}
+
+// showOutput prints all that is known of one output.
+func (c *command) showOutput(o output) error {
+	if c.json {
+		return c.printJSON(o.document())
+	}
+	c.line("Output    ", o.flow+"/"+o.ID, o.settings.Name)
+	c.line("Protocol  ", o.settings.Protocol)
+	c.line("State     ", string(o.State)+" for "+ago(c.now(), o.Since), why(o.Reason))
+	for i, url := range o.settings.PlaybackURLs {
+		if i == 0 {
+			c.line("Play      ", url)
+		} else {
+			c.line("          ", url)
+		}
+	}
+	f := o.figures
+	if f == nil {
+		return nil
+	}
+	c.line("Bitrate   ", bitrate(f.BitrateBps))
+	c.line("Sent      ", scaled(f.Bytes, "B"), count(f.Packets.Sent, "packets"))
+	if f.BytesAcked > 0 {
+		c.line("Confirmed ", scaled(f.BytesAcked, "B"))
+	}
+	c.line("Lost      ", count(f.Packets.Lost, "packets"), count(f.Packets.Retransmitted, "sent again"), dropped(f.Packets.Dropped))
+	if f.RTTMs > 0 || f.LatencyMs > 0 {
+		c.line("Network   ", fmt.Sprintf("round trip %.1f ms", f.RTTMs), fmt.Sprintf("latency %.0f ms", f.LatencyMs))
+	}
+	c.line("Peers     ", count(uint64(len(f.Sessions)), "now"), count(f.Reconnections, "reconnections"), count(f.Refused, "refused"))
+	if len(f.Sessions) > 0 {
+		fmt.Fprintln(c.out)
+		t := table{head: []string{"SESSION", "PEER", "SINCE", "BITRATE"}}
+		for _, s := range f.Sessions {
+			t.add(s.ID, s.Peer, ago(c.now(), s.Since), bitrate(s.BitrateBps))
+		}
+		t.print(c.out, c.width)
+	}
+	return nil
+}
+
+func count(n uint64, what string) string { return fmt.Sprintf("%d %s", n, what) }
+
+func dropped(by map[string]uint64) string {
+	var n uint64
+	for _, d := range by {
+		n += d
+	}
+	return count(n, "dropped")
+}

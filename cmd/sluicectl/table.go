@@ -1,0 +1,110 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// A table is lines of cells in columns. The last column takes what room is
+// left; where lines have an end, it is cut there.
+type table struct {
+	head []string
+	rows [][]string
+}
+
+func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+
+const gap = "  "
+
+func (t *table) print(w io.Writer, width int) {
+	all := append([][]string{t.head}, t.rows...)
+	columns := make([]int, len(t.head))
+	for _, row := range all {
+		for i, cell := range row {
+			columns[i] = max(columns[i], utf8.RuneCountInString(clean(cell)))
+		}
+	}
+	for _, row := range all {
+		var line strings.Builder
+		for i, cell := range row {
+			cell = clean(cell)
+			if i > 0 {
+				line.WriteString(gap)
+			}
+			line.WriteString(cell)
+			if i < len(row)-1 {
+				line.WriteString(strings.Repeat(" ", columns[i]-utf8.RuneCountInString(cell)))
+			}
+		}
+		fmt.Fprintln(w, cut(strings.TrimRight(line.String(), " "), width))
+	}
+}
+
+// cut shortens a line to width columns; 0 leaves it.
+func cut(line string, width int) string {
+	if width <= 0 || utf8.RuneCountInString(line) <= width {
+		return line
+	}
+	runes := []rune(line)
+	return strings.TrimRight(string(runes[:width-1]), " ") + "…"
+}
+
+// clean makes text of a document safe for a terminal: what others wrote may
+// not move the cursor.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '·'
+		}
+		return r
+	}, s)
+}
+
+// ago says how long something has been so.
+func ago(now, since time.Time) string {
+	if since.IsZero() {
+		return "-"
+	}
+	d := max(now.Sub(since), 0)
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd%02dh", int(d.Hours())/24, int(d.Hours())%24)
+}
+
+// scaled writes a figure with three digits or so, and its unit.
+func scaled(n uint64, unit string) string {
+	f := float64(n)
+	for _, prefix := range []string{"", "k", "M", "G"} {
+		if f < 999.5 || prefix == "G" {
+			if prefix == "" || f >= 99.95 {
+				return fmt.Sprintf("%.0f %s%s", f, prefix, unit)
+			}
+			return fmt.Sprintf("%.1f %s%s", f, prefix, unit)
+		}
+		f /= 1000
+	}
+	return "" // not reached: G ends the loop
+}
+
+func bitrate(bps uint64) string { return scaled(bps, "b/s") }
+
+// printJSON prints v for programs, and for people who read JSON.
+func (c *command) printJSON(v any) error {
+	body, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(c.out, "%s\n", body)
+	return err
+}

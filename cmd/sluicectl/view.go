@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"sluice/provisioning/config"
+	"sluice/relay"
+	"sluice/relay/endpoint"
+)
+
+// A view is what the tables are made of: the documents of one box, joined.
+type view struct {
+	reported config.Reported
+	settings settings
+	state    config.StateReport
+	figures  *config.Telemetry // nil while there are none
+}
+
+// settings is the part of the reported state that tables show.
+type settings struct {
+	Flows []struct {
+		ID     string `json:"id"`
+		Name   string `json:"name"`
+		Inputs []struct {
+			ID       string `json:"id"`
+			Protocol string `json:"protocol"`
+		} `json:"inputs"`
+		Outputs []outputSettings `json:"outputs"`
+	} `json:"flows"`
+}
+
+type outputSettings struct {
+	ID           string   `json:"id"`
+	Name         string   `json:"name"`
+	Protocol     string   `json:"protocol"`
+	Uplink       string   `json:"uplink"`
+	Region       string   `json:"region"`
+	MaxViewers   int      `json:"max_viewers"`
+	PlaybackURLs []string `json:"playback_urls"`
+}
+
+// load reads the documents.
+func (c *command) load(ctx context.Context) (*view, error) {
+	b, err := c.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v := &view{}
+	for name, into := range map[string]any{"state": &v.state, "reported": &v.reported} {
+		body, err := b.Document(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal(body, into); err != nil {
+			return nil, fmt.Errorf("the %s document cannot be read: %w", name, err)
+		}
+	}
+	if len(v.reported.State) > 0 {
+		if err := json.Unmarshal(v.reported.State, &v.settings); err != nil {
+			return nil, fmt.Errorf("the reported state cannot be read: %w", err)
+		}
+	}
+	if body, ok := b.Peek(ctx, "telemetry"); ok {
+		var t config.Telemetry
+		if json.Unmarshal(body, &t) == nil {
+			v.figures = &t
+		}
+	}
+	return v, nil
+}
+
+// An input is one line of the table of flows.
+type input struct {
+	flow, name, protocol string
+	config.InputState
+	figures *config.InputFigures
+}
+
+// An output is one line of the table of outputs.
+type output struct {
+	flow string
+	config.OutputState
+	settings outputSettings
+	figures  *config.OutputFigures
+}
+
+// inputs returns those of every flow.
+func (v *view) inputs() []input {
+	var all []input
+	for _, f := range v.state.Flows {
+		for _, s := range f.Inputs {
+			in := input{flow: f.ID, InputState: s, figures: v.inputFigures(f.ID, s.ID)}
+			for _, sf := range v.settings.Flows {
+				for _, si := range sf.Inputs {
+					if sf.ID == f.ID && si.ID == s.ID {
+						in.name, in.protocol = sf.Name, si.Protocol
+					}
+				}
+			}
+			all = append(all, in)
+		}
+	}
+	return all
+}
+
+// outputs returns those of one flow, or of every flow for an empty id.
+func (v *view) outputs(flow string) []output {
+	var all []output
+	for _, f := range v.state.Flows {
+		if flow != "" && f.ID != flow {
+			continue
+		}
+		for _, s := range f.Outputs {
+			o := output{flow: f.ID, OutputState: s, figures: v.outputFigures(f.ID, s.ID)}
+			for _, sf := range v.settings.Flows {
+				for _, so := range sf.Outputs {
+					if sf.ID == f.ID && so.ID == s.ID {
+						o.settings = so
+					}
+				}
+			}
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+func (v *view) inputFigures(flow, id string) *config.InputFigures {
+	if v.figures == nil {
+		return nil
+	}
+	for _, f := range v.figures.Flows {
+		for i := range f.Inputs {
+			if f.ID == flow && f.Inputs[i].ID == id {
+				return &f.Inputs[i]
+			}
+		}
+	}
+	return nil
+}
+
+func (v *view) outputFigures(flow, id string) *config.OutputFigures {
+	if v.figures == nil {
+		return nil
+	}
+	for _, f := range v.figures.Flows {
+		for i := range f.Outputs {
+			if f.ID == flow && f.Outputs[i].ID == id {
+				return &f.Outputs[i]
+			}
+		}
+	}
+	return nil
+}
+
+func (v *view) uplinkFigures(name string) *config.UplinkFigures {
+	if v.figures == nil {
+		return nil
+	}
+	for i := range v.figures.Uplinks {
+		if v.figures.Uplinks[i].Name == name {
+			return &v.figures.Uplinks[i]
+		}
+	}
+	return nil
+}
+
+func (i input) bitrate() string {
+	if i.figures == nil {
+		return "-"
+	}
+	return bitrate(i.figures.BitrateBps)
+}
+
+func (o output) bitrate() string {
+	if o.figures == nil {
+		return "-"
+	}
+	return bitrate(o.figures.BitrateBps)
+}
+
+// viewers of an output that dials are its peer: there is nothing to count.
+func (o output) viewers() string {
+	if o.settings.MaxViewers == 0 || len(o.settings.PlaybackURLs) == 0 && o.Viewers == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%d/%d", o.Viewers, o.settings.MaxViewers)
+}
+
+// delivers tells whether media arrives where it should.
+func delivers(s relay.State) bool { return s == relay.Connected || s == relay.Sending }
+
+func why(r *endpoint.Reason) string {
+	if r == nil {
+		return ""
+	}
+	return r.Message
+}
