@@ -19,7 +19,7 @@ func (e *Engine) observe(now time.Time) {
 	defer e.mu.Unlock()
 	r := &Report{Time: now, Flows: make([]FlowReport, 0, len(e.streams))}
 	for _, s := range e.streams {
-		s.media.look(now, s.flow.Next())
+		mark(&s.media, now, now.Sub(s.flow.LastArrival()) < mediaPause)
 		fr := FlowReport{ID: s.config.ID, Inputs: []InputReport{}, Outputs: []OutputReport{}}
 		for _, in := range s.inputs {
 			in.tend(now)
@@ -74,7 +74,7 @@ func (e *Engine) observeOutput(now time.Time, s *stream, out *outputItem) Output
 	g := out.glance()
 	f := outputFacts{
 		facts: e.facts(now, g, s.config.Enabled && out.config.Enabled, out.gap, outputUplinks(out.config)),
-		media: s.media.since,
+		media: s.media,
 	}
 	if end, ok := g.end.(outputEnd); ok {
 		f.status = end.Status()

@@ -14,7 +14,7 @@ import (
 type stream struct {
 	config  Flow
 	flow    *flow.Flow
-	media   mediaWatch
+	media   time.Time // since when the flow has media without a pause; zero while it has none
 	inputs  []*inputItem
 	outputs []*outputItem
 }

@@ -70,22 +70,3 @@ func (m *meter) rate(now time.Time, bytes uint64) uint64 {
 	}
 	return uint64(float64(bytes-oldest.bytes) * 8 / seconds)
 }
-
-// A mediaWatch tells whether a flow has media.
-type mediaWatch struct {
-	next  uint64    // position of the next packet at the last look
-	last  time.Time // when it was last seen to move
-	since time.Time // since when it moves without a pause; zero while it does not
-}
-
-// look compares the flow's next position with what it was.
-func (m *mediaWatch) look(now time.Time, next uint64) {
-	if next != m.next {
-		m.next, m.last = next, now
-		mark(&m.since, now, true)
-		return
-	}
-	if now.Sub(m.last) >= mediaPause {
-		m.since = time.Time{}
-	}
-}
