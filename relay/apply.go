@@ -60,18 +60,16 @@ func (e *Engine) plan(c Config) *plan {
 }
 
 func (e *Engine) planInputs(p *plan, s *stream) {
-	gaps := make([]*endpoint.Reason, len(s.config.Inputs))
-	active := activeInput(s.config, gaps)
 	before := s.inputs
 	s.inputs = make([]*inputItem, 0, len(s.config.Inputs))
-	for i, c := range s.config.Inputs {
+	for _, c := range s.config.Inputs {
 		it := find(before, func(it *inputItem) bool { return it.config.ID == c.ID })
 		if it == nil {
 			it = &inputItem{item: e.newItem(s, "input", c.ID), config: c}
 		}
 		how := inputChange(it.config, c)
-		it.config, it.gap, it.active = c, gaps[i], i == active
-		wanted := e.running && s.config.Enabled && it.active
+		it.config, it.gap, it.spare = c, InputGap(c), InputStandby(s.config, c)
+		wanted := e.running && s.config.Enabled && c.Enabled && it.gap == nil && it.spare == nil
 		p.update(&it.item, how, wanted, endpoint.Access{Allow: c.Allow, Max: 1}, func() *runner { return e.newInputRunner(s, it) })
 		s.inputs = append(s.inputs, it)
 	}
@@ -91,7 +89,7 @@ func (e *Engine) planOutputs(p *plan, s *stream) {
 			it = &outputItem{item: e.newItem(s, "output", c.ID), config: c}
 		}
 		how := outputChange(it.config, c)
-		it.config, it.gap = c, nil
+		it.config, it.gap = c, OutputGap(s.config, c)
 		wanted := e.running && s.config.Enabled && c.Enabled && it.gap == nil
 		if how == handover {
 			it.leaveBy = time.Now().Add(e.options.Handover)

@@ -53,7 +53,7 @@ func (e *Engine) observeInput(now time.Time, s *stream, in *inputItem) InputRepo
 	g := in.glance()
 	f := inputFacts{
 		facts: e.facts(now, g, s.config.Enabled && in.config.Enabled, in.gap, inputUplinks(in.config)),
-		spare: !in.active,
+		spare: in.spare,
 	}
 	if end, ok := g.end.(inputEnd); ok {
 		f.status = end.Status()
@@ -65,7 +65,7 @@ func (e *Engine) observeInput(now time.Time, s *stream, in *inputItem) InputRepo
 	in.watch.see(now, state, in.ledger.Bytes.Load())
 	f.status.Sessions = in.watch.rateSessions(now, f.status.Sessions)
 	return InputReport{
-		ID: in.config.ID, State: state, Reason: why, Since: in.watch.since, Active: in.active,
+		ID: in.config.ID, State: state, Reason: why, Since: in.watch.since, Active: f.enabled && f.gap == nil && f.spare == nil,
 		BitrateBps: in.watch.rate, Counters: count(in.ledger), Status: f.status,
 	}
 }

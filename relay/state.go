@@ -25,7 +25,7 @@ type facts struct {
 
 type inputFacts struct {
 	facts
-	spare  bool // another input is in use
+	spare  *endpoint.Reason // why it is held back while another is in use
 	status endpoint.InputStatus
 }
 
@@ -39,8 +39,8 @@ type outputFacts struct {
 func inputState(f inputFacts) (State, *endpoint.Reason) {
 	s, why := f.peerless(f.status.Phase, f.status.Reason)
 	switch {
-	case f.spare && s == Connecting: // it is not run: nothing connects
-		return Standby, endpoint.Because("failover_unavailable", "switching between two inputs is not part of this build")
+	case f.spare != nil && s == Connecting: // it is not run: nothing connects
+		return Standby, f.spare
 	case s != "":
 		return s, why
 	case f.now.Sub(latest(f.status.Received, f.peer)) >= mediaPause:

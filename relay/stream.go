@@ -36,7 +36,7 @@ type inputItem struct {
 	item
 	config Input
 	gap    *endpoint.Reason // why this build cannot run it
-	active bool             // this is the input in use
+	spare  *endpoint.Reason // why it is held back while another is in use
 }
 
 type outputItem struct {
@@ -76,22 +76,4 @@ func limits(c Flow) flow.Limits {
 	l := flow.DefaultLimits
 	l.Retain = max(l.Retain, latency*3/2+time.Second)
 	return l
-}
-
-// activeInput returns the index of the input in use: the preferred one if it
-// can be used, otherwise the first that can; -1 if none can.
-func activeInput(c Flow, gaps []*endpoint.Reason) int {
-	active := -1
-	for i, in := range c.Inputs {
-		if !in.Enabled || gaps[i] != nil {
-			continue
-		}
-		if c.Failover != nil && c.Failover.Primary == in.ID {
-			return i
-		}
-		if active < 0 {
-			active = i
-		}
-	}
-	return active
 }
