@@ -70,7 +70,7 @@ func (e *Engine) planInputs(p *plan, s *stream) {
 		how := inputChange(it.config, c)
 		it.config, it.gap, it.spare = c, InputGap(c), InputStandby(s.config, c)
 		wanted := e.running && s.config.Enabled && c.Enabled && it.gap == nil && it.spare == nil
-		p.update(&it.item, how, wanted, endpoint.Access{Allow: c.Allow, Max: 1}, func() *runner { return e.newInputRunner(s, it) })
+		p.update(&it.item, how, wanted, inputAccess(c), func() *runner { return e.newInputRunner(s, it) })
 		s.inputs = append(s.inputs, it)
 	}
 	for _, it := range before {
@@ -94,7 +94,7 @@ func (e *Engine) planOutputs(p *plan, s *stream) {
 		if how == handover {
 			it.leaveBy = time.Now().Add(e.options.Handover)
 		}
-		p.update(&it.item, how, wanted, endpoint.Access{Allow: c.Allow, Max: c.MaxViewers}, func() *runner { return e.newOutputRunner(s, it) })
+		p.update(&it.item, how, wanted, outputAccess(c), func() *runner { return e.newOutputRunner(s, it) })
 		s.outputs = append(s.outputs, it)
 	}
 	for _, it := range before {

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"sluice/relay/endpoint"
+	"sluice/relay/rtp"
+	"sluice/relay/srt"
 )
 
 // newInputRunner returns what is to run an input as it is configured now.
@@ -95,15 +97,35 @@ func outputUplinks(c Output) []string {
 // NewInput makes the endpoint of an input by its protocol. The error is an
 // *endpoint.Error.
 func NewInput(c Input, env endpoint.Env) (endpoint.Input, error) {
+	switch {
+	case c.SRT != nil:
+		return srt.NewInput(*c.SRT, inputAccess(c), env), nil
+	case c.RTP != nil:
+		return rtp.NewInput(*c.RTP, c.Allow, env), nil
+	}
 	return nil, absent(c.Protocol)
 }
 
 // NewOutput makes the endpoint of an output by its protocol. The error is an
 // *endpoint.Error.
 func NewOutput(c Output, env endpoint.Env) (endpoint.Output, error) {
+	switch {
+	case c.SRT != nil:
+		return srt.NewOutput(*c.SRT, outputAccess(c), env), nil
+	case c.RTP != nil:
+		return rtp.NewOutput(*c.RTP, env), nil
+	}
 	return nil, absent(c.Protocol)
 }
 
 func absent(protocol string) error {
-	return endpoint.Fail(endpoint.Unworkable, nil, "not_in_build", "%s is not part of this build", protocol)
+	return endpoint.Fail(endpoint.Unworkable, nil, ReasonUnsupported, "%s is not in this build", protocol)
+}
+
+// inputAccess says who may publish to an input: one at a time.
+func inputAccess(c Input) endpoint.Access { return endpoint.Access{Allow: c.Allow, Max: 1} }
+
+// outputAccess says who may play an output.
+func outputAccess(c Output) endpoint.Access {
+	return endpoint.Access{Allow: c.Allow, Max: c.MaxViewers}
 }
