@@ -50,6 +50,17 @@ type Store interface {
 	Put(name string, value []byte) error
 }
 
+// A connection carries messages to the fleet, and never makes the Agent wait.
+// mqtt.Client is one.
+type connection interface {
+	Run(context.Context) error
+	SetRetained(topic string, body []byte)
+	Enqueue(topic string, body []byte)
+	Offer(topic string, body []byte)
+	Retry()
+	Status() mqtt.Status
+}
+
 // Options are what an Agent is made of. What has no default must be set.
 type Options struct {
 	Device  string // name of the box: its client id and the root of its topics
@@ -90,7 +101,7 @@ type Agent struct {
 	log    *slog.Logger
 	bootID string
 	seal   *identity
-	client *mqtt.Client // nil without a broker
+	client connection // nil without a broker
 	board  *board
 
 	inbox  inbox

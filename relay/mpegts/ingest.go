@@ -196,7 +196,7 @@ func (i *Ingest) emit(b []byte, arrival time.Time, header []byte, out []media.Pa
 }
 
 func (i *Ingest) pushOpaque(payload []byte, arrival time.Time, header []byte, out []media.Packet) []media.Packet {
-	if findSync(payload, min(lockSyncs, max(1, len(payload)/PacketSize))) >= 0 && len(payload) >= PacketSize {
+	if aligned(payload) || len(payload) >= lookBytes && findSync(payload[:lookBytes], lockSyncs) >= 0 {
 		i.run++
 	} else {
 		i.run = 0

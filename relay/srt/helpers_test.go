@@ -1,0 +1,325 @@
+package srt
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sluice/relay/endpoint"
+	"sluice/relay/flow"
+	"sluice/relay/media"
+	"sluice/relay/relaytest"
+)
+
+// loopback is an uplink that is always ready and binds nothing.
+type loopback struct{}
+
+func (loopback) Name() string                    { return "lan0" }
+func (loopback) Ready() *endpoint.Reason         { return nil }
+func (loopback) Interface() string               { return "lo" }
+func (loopback) Addresses() []netip.Addr         { return []netip.Addr{netip.MustParseAddr("127.0.0.1")} }
+func (loopback) AdvertiseHost() string           { return "" }
+func (loopback) Dialer() *net.Dialer             { return &net.Dialer{} }
+func (loopback) ListenConfig() *net.ListenConfig { return &net.ListenConfig{} }
+func (loopback) Resolver() *net.Resolver         { return net.DefaultResolver }
+func (loopback) Generation() uint64              { return 1 }
+
+// env returns what an endpoint is given, and its log.
+func env(t *testing.T) (endpoint.Env, *logBuffer) {
+	log := &logBuffer{}
+	return endpoint.Env{
+		Uplink: loopback{}, UplinkNamed: func(string) endpoint.Uplink { return loopback{} },
+		Ledger: &endpoint.Ledger{}, Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}, log
+}
+
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// patience is how long a test waits for what should happen soon.
+const patience = 15 * time.Second
+
+// await returns when the condition holds, and fails the test where it does not
+// come to.
+func await(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !cond(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+func listenerConfig() Config {
+	return Config{Mode: ModeListener, LatencyMS: 120, KeyLength: 16, PeerIdleTimeoutMS: 2000}
+}
+
+func callerConfig(host string, port int) Config {
+	return Config{Mode: ModeCaller, Destinations: []Destination{{Host: host, Port: port}}, LatencyMS: 120, KeyLength: 16, PeerIdleTimeoutMS: 2000}
+}
+
+// keyed sets a passphrase where bits is not 0.
+func keyed(c Config, bits int) Config {
+	if bits != 0 {
+		c.Passphrase, c.KeyLength = endpoint.NewSecret(passphrase), bits/8
+	}
+	return c
+}
+
+const passphrase = "correct-horse-battery"
+
+var anyone = endpoint.Access{Max: 4}
+
+// ended runs something in the background until the test ends, or stop is
+// called; stop returns its error.
+func background(t *testing.T, run func(context.Context) error) (stop func() error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- run(ctx) }()
+	var once sync.Once
+	var err error
+	stop = func() error {
+		once.Do(func() {
+			cancel()
+			select {
+			case err = <-done:
+			case <-time.After(patience):
+				t.Error("Run does not end")
+			}
+		})
+		return err
+	}
+	t.Cleanup(func() { _ = stop() })
+	return stop
+}
+
+// A receivingInput is an input that runs, with what it published checked.
+type receivingInput struct {
+	endpoint.Input
+	env  endpoint.Env
+	log  *logBuffer
+	stop func() error
+	flow *flow.Flow
+	seen *relaytest.Verifier
+}
+
+func runInput(t *testing.T, cfg Config) *receivingInput {
+	t.Helper()
+	e, log := env(t)
+	in := &receivingInput{
+		Input: NewInput(cfg, endpoint.Access{Max: 1}, e), env: e, log: log,
+		flow: flow.New(flow.DefaultLimits), seen: relaytest.NewVerifier(1),
+	}
+	cursor, err := in.flow.Open(media.TS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	background(t, func(ctx context.Context) error {
+		b := make([]media.Packet, 64)
+		for {
+			n, _, err := cursor.Next(ctx, b)
+			for _, p := range b[:n] {
+				in.seen.Feed(p.Data)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	})
+	in.stop = background(t, func(ctx context.Context) error { return in.Run(ctx, in.flow) })
+	return in
+}
+
+// port waits until a listening endpoint is bound.
+func (in *receivingInput) port(t *testing.T) int {
+	t.Helper()
+	g := in.Input.(*listenInput)
+	await(t, "the input listens", func() bool { return in.Status().Phase == endpoint.Listening })
+	return g.view(false).port
+}
+
+type sendingOutput struct {
+	endpoint.Output
+	env  endpoint.Env
+	log  *logBuffer
+	stop func() error
+}
+
+func runOutput(t *testing.T, cfg Config, access endpoint.Access, from flow.Source) *sendingOutput {
+	t.Helper()
+	e, log := env(t)
+	out := &sendingOutput{Output: NewOutput(cfg, access, e), env: e, log: log}
+	out.stop = background(t, func(ctx context.Context) error { return out.Run(ctx, from) })
+	return out
+}
+
+func (out *sendingOutput) port(t *testing.T) int {
+	t.Helper()
+	await(t, "the output listens", func() bool { return out.Status().Phase != endpoint.Connecting })
+	return out.Status().Playback[0].Port
+}
+
+// balanced tells whether a ledger at rest adds up.
+func balanced(t *testing.T, l *endpoint.Ledger) {
+	t.Helper()
+	sum := l.Sent.Load()
+	for _, n := range l.Dropped() {
+		sum += n
+	}
+	if taken := l.Taken.Load(); taken != sum || taken == 0 {
+		t.Errorf("ledger: %d taken, %d sent, dropped %v", taken, l.Sent.Load(), l.Dropped())
+	}
+}
+
+// live publishes a generated stream in real time until the test ends.
+func live(t *testing.T) *flow.Flow {
+	f := flow.New(flow.DefaultLimits)
+	format := &media.Format{Kind: media.TS}
+	ts := relaytest.NewTS(1)
+	background(t, func(ctx context.Context) error {
+		return paced(ctx, ts.Interval(), func() error {
+			f.Publish([]media.Packet{{Format: format, Arrival: time.Now(), Data: ts.Next()}})
+			return nil
+		})
+	})
+	return f
+}
+
+// paced calls do once in each interval on average.
+func paced(ctx context.Context, interval time.Duration, do func() error) error {
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	start := time.Now()
+	for n := time.Duration(0); ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		for ; n*interval < time.Since(start); n++ {
+			if err := do(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// A program is a real peer.
+type program struct {
+	cmd    *exec.Cmd
+	output *logBuffer
+	done   chan struct{}
+	once   sync.Once
+}
+
+// runProgram starts a program and kills it when the test ends.
+func runProgram(t *testing.T, stdin io.Reader, stdout io.Writer, name string, args ...string) *program {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatalf("%v: install the packages ffmpeg and srt-tools", err)
+	}
+	p := &program{cmd: exec.Command(path, args...), output: &logBuffer{}, done: make(chan struct{})}
+	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = stdin, stdout, p.output
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = p.cmd.Wait()
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			t.Logf("%s %s:\n%s", name, strings.Join(args, " "), tail(p.output.String()))
+		}
+	})
+	return p
+}
+
+// kill is kill -9.
+func (p *program) kill() {
+	p.once.Do(func() {
+		_ = p.cmd.Process.Kill()
+		<-p.done
+	})
+}
+
+func tail(s string) string { return s[max(0, len(s)-2000):] }
+
+// sink feeds what a program writes to a verifier.
+type sink struct{ v *relaytest.Verifier }
+
+func (s sink) Write(b []byte) (int, error) {
+	s.v.Feed(b)
+	return len(b), nil
+}
+
+// source is the standard input of a program that sends the generated stream,
+// in real time, until the test ends.
+func source(t *testing.T) io.Reader {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ts := relaytest.NewTS(1)
+	background(t, func(ctx context.Context) error {
+		return paced(ctx, ts.Interval(), func() error {
+			_, err := w.Write(ts.Next())
+			return err
+		})
+	})
+	t.Cleanup(func() { _ = w.Close(); _ = r.Close() })
+	return r
+}
+
+func intact(t *testing.T, v *relaytest.Verifier) {
+	t.Helper()
+	if err := v.Report().Intact(); err != nil {
+		t.Error(err)
+	}
+}
+
+// url builds the URL of an SRT peer for srt-live-transmit and ffmpeg.
+func url(host string, port int, options string) string {
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return fmt.Sprintf("srt://%s:%d?%s", host, port, options)
+}
+
+// freePort returns a UDP port that was free a moment ago, for a program that
+// listens.
+func freePort(t *testing.T) int {
+	t.Helper()
+	c, err := net.ListenPacket("udp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	return c.LocalAddr().(*net.UDPAddr).Port
+}
