@@ -94,7 +94,7 @@ func TestWillOfABrokenSession(t *testing.T) {
 		Dialers: func() []Dialer { return []Dialer{{"wan0", dial}} }}, nil)
 	eventually(t, "ready", func() bool { return c.Status().Ready })
 	mu.Lock()
-	conns[0].Close()
+	conns[0].(*net.TCPConn).CloseRead() // it reads as if the other end had gone
 	mu.Unlock()
 	eventually(t, "will", func() bool { return slices.Contains(b.rules.all(), "will box/status lost") })
 	eventually(t, "ready again", func() bool { return c.Status().Ready })
