@@ -44,6 +44,7 @@ type pump struct {
 	stage   stage
 	gosrt   netip.AddrPort // gosrt's socket, once it has spoken
 	last    []byte         // its last handshake packet
+	socket  uint32         // the peer's, once it has let us in
 	failure error          // why the call failed
 	trouble error          // the last error of the outer socket
 }
@@ -139,7 +140,7 @@ func (p *pump) fail(err error) {
 		return
 	}
 	p.stage, p.failure = abandoned, err
-	if a := answer(p.last); a != nil {
+	if a := answer(p.last, p.socket); a != nil {
 		_, _ = p.inner.WriteToUDPAddrPort(a, p.gosrt)
 	}
 }
@@ -183,7 +184,7 @@ func (p *pump) fromGosrt(b []byte, from netip.AddrPort) bool {
 		}
 		p.last = append(p.last[:0], b...)
 		if p.stage == abandoned {
-			if a := answer(b); a != nil {
+			if a := answer(b, p.socket); a != nil {
 				_, _ = p.inner.WriteToUDPAddrPort(a, from)
 			}
 			return false
@@ -280,6 +281,9 @@ func (p *pump) fromPeer(b []byte) bool {
 		binary.BigEndian.PutUint16(b[offEncryption:], 0)
 		return p.advance(inducing, concluding)
 	case stage == concluding && h.kind == kindConclusion:
+		p.mu.Lock()
+		p.socket = h.from // so that it hears our goodbye, whatever follows
+		p.mu.Unlock()
 		if err := p.check(h); err != nil {
 			p.fail(err)
 			return false

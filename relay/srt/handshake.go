@@ -66,7 +66,7 @@ const (
 type keyAnswer uint8
 
 const (
-	keyAbsent   keyAnswer = iota // nothing: it does not encrypt
+	keyAbsent   keyAnswer = iota // nothing, or that it has no passphrase
 	keyRefused                   // it could not use it
 	keyAccepted                  // it holds the key
 )
@@ -133,21 +133,30 @@ func parseHandshake(b []byte) (handshake, error) {
 			h.extended = true
 			h.srtVersion, h.flags = binary.BigEndian.Uint32(body), binary.BigEndian.Uint32(body[4:])
 		case extensionKMReq, extensionKMRsp:
-			// A listener that cannot use the key answers with four bytes of
-			// state in place of the key material.
-			h.key = keyAccepted
-			if n <= 4 {
-				h.key = keyRefused
-			}
+			h.key = keyState(body)
 		}
 		rest = rest[n:]
 	}
 	return h, nil
 }
 
-// answer makes the answer that a listener would give to a caller's handshake,
-// agreeing to everything. It returns nil if b is none.
-func answer(b []byte) []byte {
+// keyState reads a listener's answer to key material: the material itself, or
+// four bytes that say why it cannot be used, in the listener's own byte order.
+func keyState(body []byte) keyAnswer {
+	const noSecret = 3
+	switch {
+	case len(body) > 4:
+		return keyAccepted
+	case len(body) == 4 && (body[0] == noSecret || body[3] == noSecret):
+		return keyAbsent
+	}
+	return keyRefused
+}
+
+// answer makes the answer that a listener, by the socket id that it is given,
+// would give to a caller's handshake, agreeing to everything. It returns nil
+// if b is none.
+func answer(b []byte, socket uint32) []byte {
 	h, err := parseHandshake(b)
 	if err != nil {
 		return nil
@@ -162,6 +171,7 @@ func answer(b []byte) []byte {
 		binary.BigEndian.PutUint16(a[offExtension:], magic)
 	case kindConclusion:
 		binary.BigEndian.PutUint16(a[offExtension:], 1)
+		binary.BigEndian.PutUint32(a[offOwnSocket:], socket)
 		a = binary.BigEndian.AppendUint16(a, extensionHSRsp)
 		a = binary.BigEndian.AppendUint16(a, 3)
 		a = binary.BigEndian.AppendUint32(a, oldestPeer)

@@ -3,6 +3,7 @@ package srt
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -94,7 +95,7 @@ const passphrase = "correct-horse-battery"
 
 var anyone = endpoint.Access{Max: 4}
 
-// ended runs something in the background until the test ends, or stop is
+// background runs something in the background until the test ends, or stop is
 // called; stop returns its error.
 func background(t *testing.T, run func(context.Context) error) (stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -269,6 +270,16 @@ func (p *program) kill() {
 	})
 }
 
+// ended tells whether it has exited.
+func (p *program) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
 func tail(s string) string { return s[max(0, len(s)-2000):] }
 
 // sink feeds what a program writes to a verifier.
@@ -322,4 +333,79 @@ func freePort(t *testing.T) int {
 	}
 	defer c.Close()
 	return c.LocalAddr().(*net.UDPAddr).Port
+}
+
+// concurrent runs subtests at the same time, a few more than there are cores:
+// they mostly wait.
+type concurrent struct {
+	t   *testing.T
+	wg  sync.WaitGroup
+	sem chan struct{}
+}
+
+func (c *concurrent) run(name string, f func(t *testing.T)) {
+	if c.sem == nil {
+		c.sem = make(chan struct{}, 8)
+	}
+	c.wg.Go(func() {
+		c.sem <- struct{}{}
+		defer func() { <-c.sem }()
+		c.t.Run(name, f)
+	})
+}
+
+func (c *concurrent) wait() { c.wg.Wait() }
+
+// link starts a UDP proxy to a listener on the loopback and returns its port.
+// It passes on what pass says, which is called for one datagram at a time; up
+// is the way to the listener.
+func link(t *testing.T, to int, pass func(up bool, b []byte) bool) int {
+	t.Helper()
+	local := func() *net.UDPConn {
+		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	front := local()
+	back, err := net.DialUDP("udp4", nil, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: to})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var caller netip.AddrPort
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for b := make([]byte, 2000); ; {
+			n, from, err := front.ReadFromUDPAddrPort(b)
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			caller = from
+			if pass(true, b[:n]) {
+				_, _ = back.Write(b[:n])
+			}
+			mu.Unlock()
+		}
+	})
+	wg.Go(func() {
+		for b := make([]byte, 2000); ; {
+			n, err := back.Read(b)
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			mu.Lock()
+			if err == nil && caller.IsValid() && pass(false, b[:n]) {
+				_, _ = front.WriteToUDPAddrPort(b[:n], caller)
+			}
+			mu.Unlock()
+		}
+	})
+	t.Cleanup(func() {
+		_, _ = front.Close(), back.Close()
+		wg.Wait()
+	})
+	return front.LocalAddr().(*net.UDPAddr).Port
 }

@@ -11,15 +11,6 @@ import (
 // tables, clocks, null packets and private data.
 const enough = 250
 
-// parallel bounds how many real programs run at a time.
-var parallel = make(chan struct{}, 6)
-
-func inParallel(t *testing.T) {
-	t.Parallel()
-	parallel <- struct{}{}
-	t.Cleanup(func() { <-parallel })
-}
-
 // A peer is a program that speaks SRT by libsrt. It reads or writes the stream
 // on its standard input or output, byte for byte.
 type peer struct {
@@ -61,16 +52,15 @@ func key(options string, bits int) string {
 
 // matrix runs a test with every program, mode of ours and key length.
 func matrix(t *testing.T, run func(t *testing.T, p peer, mode string, bits int)) {
+	cells := concurrent{t: t}
 	for _, p := range peers {
 		for _, mode := range []string{ModeListener, ModeCaller} {
 			for _, bits := range []int{0, 128, 192, 256} {
-				t.Run(fmt.Sprintf("%s/we are the %s/AES-%d", p.name, mode, bits), func(t *testing.T) {
-					inParallel(t)
-					run(t, p, mode, bits)
-				})
+				cells.run(fmt.Sprintf("%s/we are the %s/AES-%d", p.name, mode, bits), func(t *testing.T) { run(t, p, mode, bits) })
 			}
 		}
 	}
+	cells.wait()
 }
 
 func TestInputFromPrograms(t *testing.T) {
@@ -118,9 +108,9 @@ func TestOutputToPrograms(t *testing.T) {
 }
 
 func TestOurselves(t *testing.T) {
+	cells := concurrent{t: t}
 	for _, bits := range []int{0, 128, 192, 256} {
-		t.Run(fmt.Sprintf("AES-%d", bits), func(t *testing.T) {
-			t.Parallel()
+		cells.run(fmt.Sprintf("AES-%d", bits), func(t *testing.T) {
 			out := runOutput(t, keyed(listenerConfig(), bits), anyone, live(t))
 			in := runInput(t, keyed(callerConfig("127.0.0.1", out.port(t)), bits))
 			await(t, "the stream arrives", func() bool { return in.seen.Report().Received > enough })
@@ -133,4 +123,5 @@ func TestOurselves(t *testing.T) {
 			intact(t, in.seen)
 		})
 	}
+	cells.wait()
 }

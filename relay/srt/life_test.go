@@ -1,0 +1,387 @@
+package srt
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"sluice/relay/endpoint"
+	"sluice/relay/flow"
+	"sluice/relay/media"
+	"sluice/relay/relaytest"
+)
+
+// TestPeerVanishes kills peers with kill -9: a listener waits again, and a
+// call ends, once the peer has been silent for its idle timeout.
+func TestPeerVanishes(t *testing.T) {
+	const most = 4 * time.Second // the timeout of 2 s, and a busy machine
+	gone := func(t *testing.T, p *program, status func() (endpoint.Phase, *endpoint.Reason), phase endpoint.Phase) {
+		t.Helper()
+		p.kill()
+		began := time.Now()
+		await(t, "it is noticed", func() bool { _, why := status(); return why != nil })
+		if took := time.Since(began); took > most {
+			t.Errorf("noticed after %v", took)
+		}
+		if got, why := status(); got != phase || why.Code != "peer_silent" {
+			t.Errorf("phase %d, reason %+v", got, why)
+		}
+	}
+	ofInput := func(in *receivingInput) func() (endpoint.Phase, *endpoint.Reason) {
+		return func() (endpoint.Phase, *endpoint.Reason) { s := in.Status(); return s.Phase, s.Reason }
+	}
+	ofOutput := func(out *sendingOutput) func() (endpoint.Phase, *endpoint.Reason) {
+		return func() (endpoint.Phase, *endpoint.Reason) { s := out.Status(); return s.Phase, s.Reason }
+	}
+	const slt = "srt-live-transmit"
+	cells := concurrent{t: t}
+	cells.run("publisher to our listener", func(t *testing.T) {
+		in := runInput(t, listenerConfig())
+		p := runProgram(t, source(t), nil, slt, peers[0].send(url("127.0.0.1", in.port(t), "mode=caller"))...)
+		await(t, "the stream arrives", func() bool { return in.seen.Report().Received > 20 })
+		gone(t, p, ofInput(in), endpoint.Listening)
+		intact(t, in.seen)
+	})
+	cells.run("source that we call", func(t *testing.T) {
+		port := freePort(t)
+		p := runProgram(t, source(t), nil, slt, peers[0].send(url("127.0.0.1", port, "mode=listener"))...)
+		in := runInput(t, callerConfig("127.0.0.1", port))
+		await(t, "the stream arrives", func() bool { return in.seen.Report().Received > 20 })
+		gone(t, p, ofInput(in), endpoint.Connecting)
+	})
+	cells.run("viewer of our listener", func(t *testing.T) {
+		got := relaytest.NewVerifier(1)
+		out := runOutput(t, listenerConfig(), anyone, live(t))
+		p := runProgram(t, nil, sink{got}, slt, peers[0].receive(url("127.0.0.1", out.port(t), "mode=caller"))...)
+		await(t, "the stream arrives", func() bool { return got.Report().Received > 20 })
+		gone(t, p, ofOutput(out), endpoint.Listening)
+		if err := out.stop(); err != nil {
+			t.Error(err)
+		}
+		balanced(t, out.env.Ledger)
+		if d := out.env.Ledger.Dropped(); d["too_late"]+d["session_closed"] == 0 {
+			t.Errorf("what it never got counts as sent: dropped %v", d)
+		}
+	})
+	cells.run("peer that we call", func(t *testing.T) {
+		got := relaytest.NewVerifier(1)
+		port := freePort(t)
+		p := runProgram(t, nil, sink{got}, slt, peers[0].receive(url("127.0.0.1", port, "mode=listener"))...)
+		out := runOutput(t, callerConfig("127.0.0.1", port), anyone, live(t))
+		await(t, "the stream arrives", func() bool { return got.Report().Received > 20 })
+		gone(t, p, ofOutput(out), endpoint.Connecting)
+		balanced(t, out.env.Ledger)
+	})
+	cells.wait()
+}
+
+// TestGoodbye lets peers leave in order: that shows at once, as what it is.
+func TestGoodbye(t *testing.T) {
+	out := runOutput(t, listenerConfig(), anyone, live(t))
+	in := watching(t, out.port(t))
+	_ = in.stop()
+	await(t, "the reason shows", func() bool { s := out.Status(); return s.Reason != nil && s.Reason.Code == "peer_closed" })
+}
+
+// TestStoppedViewer stops the process of one of two viewers: the other loses
+// nothing.
+func TestStoppedViewer(t *testing.T) {
+	out := runOutput(t, listenerConfig(), anyone, live(t))
+	port := out.port(t)
+	frozen, got := relaytest.NewVerifier(1), relaytest.NewVerifier(1)
+	p := runProgram(t, nil, sink{frozen}, "srt-live-transmit", peers[0].receive(url("127.0.0.1", port, "mode=caller"))...)
+	runProgram(t, nil, sink{got}, "srt-live-transmit", peers[0].receive(url("127.0.0.1", port, "mode=caller"))...)
+	await(t, "both get the stream", func() bool { return frozen.Report().Received > 20 && got.Report().Received > 20 })
+	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the stopped one is given up", func() bool { return len(viewers(out)) == 1 })
+	n := got.Report().Received
+	await(t, "the other goes on", func() bool { return got.Report().Received > n+50 })
+	intact(t, got)
+}
+
+// TestStuckViewer has a viewer that is alive and acknowledges nothing.
+func TestStuckViewer(t *testing.T) {
+	e, _ := env(t)
+	o := NewOutput(listenerConfig(), anyone, e).(*listenOutput)
+	o.stuck = time.Second
+	out := &sendingOutput{Output: o, env: e}
+	from := live(t)
+	out.stop = background(t, func(ctx context.Context) error { return o.Run(ctx, from) })
+	port := out.port(t)
+	mute := link(t, port, func(up bool, b []byte) bool { return !up || control(b) != 0x8002 })
+	runInput(t, callerConfig("127.0.0.1", mute))
+	good := watching(t, port)
+	await(t, "two viewers", func() bool { return len(viewers(out)) == 2 })
+	await(t, "the stuck one is closed", func() bool { return len(viewers(out)) == 1 })
+	if o.Status().Acked.IsZero() || time.Since(o.Status().Acked) > patience/3 {
+		t.Error("the good one shows as stalled")
+	}
+	n := good.seen.Report().Received
+	await(t, "the other goes on", func() bool { return good.seen.Report().Received > n+50 })
+	intact(t, good.seen)
+	if err := out.stop(); err != nil {
+		t.Error(err)
+	}
+	balanced(t, e.Ledger)
+	if d := e.Ledger.Dropped(); d["too_late"]+d["session_closed"] < 50 {
+		t.Errorf("dropped %v: what is not acknowledged counts as sent", d)
+	}
+	if !strings.Contains(fmt.Sprint(o.gate.reason), errStuck.Error()) && o.gate.reason == nil {
+		t.Errorf("reason %v", o.gate.reason)
+	}
+}
+
+// TestNothingAcknowledged: Acked tells of the peer, not of what was written.
+func TestNothingAcknowledged(t *testing.T) {
+	out := runOutput(t, listenerConfig(), anyone, live(t))
+	mute := link(t, out.port(t), func(up bool, b []byte) bool { return !up || control(b) != 0x8002 })
+	viewer := runInput(t, callerConfig("127.0.0.1", mute))
+	await(t, "the viewer gets the stream", func() bool { return viewer.seen.Report().Received > 50 })
+	s := out.Status()
+	if !s.Acked.IsZero() || s.Sent.IsZero() || s.Sessions[0].BytesAcked != 0 || out.env.Ledger.Sent.Load() != 0 {
+		t.Errorf("%+v, %d sent", s, out.env.Ledger.Sent.Load())
+	}
+}
+
+// TestLoss drops one datagram in ten each way.
+func TestLoss(t *testing.T) {
+	out := runOutput(t, listenerConfig(), anyone, live(t))
+	var n int
+	lossy := link(t, out.port(t), func(bool, []byte) bool { n++; return n%10 != 0 })
+	in := runInput(t, callerConfig("127.0.0.1", lossy))
+	await(t, "the stream arrives", func() bool { return in.seen.Report().Received > enough })
+	intact(t, in.seen)
+	if in.env.Ledger.Retransmitted.Load() == 0 || out.env.Ledger.Retransmitted.Load() == 0 {
+		t.Error("nothing was retransmitted")
+	}
+	if in.env.Ledger.Lost.Load() != 0 {
+		t.Errorf("%d lost", in.env.Ledger.Lost.Load())
+	}
+}
+
+// TestLossForGood drops some packets every time: they are missing, counted,
+// and the rest is as it was.
+func TestLossForGood(t *testing.T) {
+	out := runOutput(t, listenerConfig(), anyone, live(t))
+	lossy := link(t, out.port(t), func(up bool, b []byte) bool {
+		return up || control(b) != 0 || binary.BigEndian.Uint32(b)%64 != 0
+	})
+	in := runInput(t, callerConfig("127.0.0.1", lossy))
+	await(t, "the stream arrives", func() bool { return in.seen.Report().Received > enough })
+	_ = in.stop()
+	r := in.seen.Report()
+	if r.Missing == 0 || r.Altered+r.Duplicated+r.Disordered != 0 {
+		t.Errorf("%+v", r)
+	}
+	if lost := in.env.Ledger.Lost.Load(); lost < r.Missing || lost > r.Missing+1 {
+		t.Errorf("%d lost, %d missing", lost, r.Missing)
+	}
+}
+
+// TestHandshakeLost loses the first two of each packet that a call begins
+// with.
+func TestHandshakeLost(t *testing.T) {
+	out := runOutput(t, listenerConfig(), anyone, live(t))
+	seen := map[string]int{}
+	lossy := link(t, out.port(t), func(up bool, b []byte) bool {
+		if h, err := parseHandshake(b); err == nil && (up || h.kind == kindInduction) {
+			k := fmt.Sprint(up, h.kind)
+			seen[k]++
+			return seen[k] > 2
+		}
+		return true
+	})
+	watching(t, lossy)
+}
+
+// TestNoAnswer calls a port where nobody listens.
+func TestNoAnswer(t *testing.T) {
+	t.Parallel()
+	in := runInput(t, callerConfig("127.0.0.1", freePort(t)))
+	await(t, "the call ends", func() bool { return in.Status().Reason != nil })
+	var e *endpoint.Error
+	if err := in.stop(); !errors.As(err, &e) || e.Phase != endpoint.Connecting || e.Reason.Code != "no_answer" || !errors.Is(err, syscall.ECONNREFUSED) && !strings.Contains(err.Error(), "refused") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestUnknownName(t *testing.T) {
+	in := runInput(t, callerConfig("no-such-host.invalid", 9000))
+	await(t, "the call ends", func() bool { return in.Status().Reason != nil })
+	var e *endpoint.Error
+	if err := in.stop(); !errors.As(err, &e) || e.Phase != endpoint.Connecting || e.Reason.Code != "name_not_found" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestSecondDestination shows that it is not used.
+func TestSecondDestination(t *testing.T) {
+	e, _ := env(t)
+	cfg := callerConfig("192.0.2.1", 9000)
+	cfg.Destinations = append(cfg.Destinations, Destination{Host: "2001:db8::1", Port: 9001})
+	d := NewOutput(cfg, anyone, e).Status().Destinations
+	if len(d) != 2 || d[0].Address != "192.0.2.1:9000" || d[0].Reason != nil ||
+		d[1].Address != "[2001:db8::1]:9001" || d[1].Reason.Code != "failover_unavailable" {
+		t.Errorf("%+v", d)
+	}
+}
+
+// TestDatagrams keeps the boundaries of payloads that are not TS, cuts
+// transport streams between packets, and counts what cannot be carried.
+func TestDatagrams(t *testing.T) {
+	f := flow.New(flow.DefaultLimits)
+	out := runOutput(t, listenerConfig(), anyone, f)
+	cfg := callerConfig("127.0.0.1", out.port(t))
+	e, _ := env(t)
+	in := NewInput(cfg, anyone, e)
+	to := flow.New(flow.DefaultLimits)
+	cursor, err := to.Open(media.TS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	background(t, func(ctx context.Context) error { return in.Run(ctx, to) })
+	await(t, "the viewer is there", func() bool { return len(viewers(out)) == 1 })
+
+	opaque := &media.Format{Kind: media.Datagram}
+	var want [][]byte
+	for i := range 40 {
+		data := bytes.Repeat([]byte{byte(i), 0xA5}, 50+i)
+		want = append(want, data)
+		f.Publish([]media.Packet{{Format: opaque, Arrival: time.Now(), Data: data}})
+	}
+	f.Publish([]media.Packet{{Format: opaque, Arrival: time.Now(), Data: make([]byte, payloadSize+1)}})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var got [][]byte
+	for b := make([]media.Packet, 64); len(got) < len(want); {
+		n, _, err := cursor.Next(ctx, b)
+		if err != nil {
+			t.Fatalf("%d of %d arrived: %v", len(got), len(want), err)
+		}
+		for _, p := range b[:n] {
+			got = append(got, p.Data)
+		}
+	}
+	for i := range want {
+		if !bytes.Equal(got[i], want[i]) {
+			t.Fatalf("payload %d: got %d bytes, want %d", i, len(got[i]), len(want[i]))
+		}
+	}
+	if d := out.env.Ledger.Dropped(); d["wrong_format"] != 1 || len(d) != 1 {
+		t.Errorf("dropped %v", d)
+	}
+}
+
+func TestLargeDatagrams(t *testing.T) {
+	f := flow.New(flow.DefaultLimits)
+	out := runOutput(t, listenerConfig(), anyone, f)
+	format, ts := &media.Format{Kind: media.TS}, relaytest.NewTS(1)
+	background(t, func(ctx context.Context) error {
+		return paced(ctx, 3*ts.Interval(), func() error {
+			data := append(append(ts.Next(), ts.Next()...), ts.Next()...)
+			f.Publish([]media.Packet{{Format: format, Arrival: time.Now(), Data: data}})
+			return nil
+		})
+	})
+	in := runInput(t, callerConfig("127.0.0.1", out.port(t)))
+	await(t, "the stream arrives", func() bool { return in.seen.Report().Received > 50 })
+	intact(t, in.seen)
+}
+
+// TestHostileHandshakes sends a listener what no caller sends.
+func TestHostileHandshakes(t *testing.T) {
+	out := runOutput(t, listenerConfig(), anyone, live(t))
+	port := out.port(t)
+	c, err := net.Dial("udp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for length := range 200 {
+		b := make([]byte, length)
+		for _, word := range []uint16{0, 1, extensionHSReq, extensionKMReq, 5, 6, 0xFFFF} {
+			for i := range b {
+				b[i] = byte(word)
+			}
+			if length >= handshakeSize {
+				clear(b[:handshakeSize])
+				binary.BigEndian.PutUint32(b[offVersion:], 5)
+				binary.BigEndian.PutUint16(b[offExtension:], 7)
+				binary.BigEndian.PutUint32(b[offKind:], kindConclusion)
+			}
+			if length >= 4 {
+				binary.BigEndian.PutUint16(b, controlHandshake)
+				if length >= headerSize {
+					clear(b[offSocket:headerSize])
+				}
+			}
+			if _, err := c.Write(b); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	watching(t, port)
+}
+
+// TestStartStop starts and stops each kind of endpoint many times, connected
+// and not: nothing is left behind.
+func TestStartStop(t *testing.T) {
+	from := flow.New(flow.DefaultLimits)
+	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	nobody := silent.LocalAddr().(*net.UDPAddr).Port
+	e, _ := env(t)
+	cycle := func() {
+		ctx, cancel := context.WithCancel(t.Context())
+		out := NewOutput(listenerConfig(), anyone, e)
+		done := make(chan error, 4)
+		go func() { done <- out.Run(ctx, from) }()
+		await(t, "it listens", func() bool { return out.Status().Phase == endpoint.Listening })
+		in := NewInput(callerConfig("127.0.0.1", out.Status().Playback[0].Port), anyone, e)
+		go func() { done <- in.Run(ctx, flow.New(flow.DefaultLimits)) }()
+		go func() { done <- NewOutput(callerConfig("127.0.0.1", nobody), anyone, e).Run(ctx, from) }()
+		wrong := keyed(callerConfig("127.0.0.1", out.Status().Playback[0].Port), 128)
+		go func() { done <- NewInput(wrong, anyone, e).Run(ctx, flow.New(flow.DefaultLimits)) }()
+		await(t, "they are connected", func() bool { return in.Status().Phase == endpoint.Connected })
+		if err := <-done; err == nil {
+			t.Error("a call without the right key went well")
+		}
+		cancel()
+		for range 3 {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	cycle()
+	goroutines, descriptors := runtime.NumGoroutine(), countDescriptors(t)
+	for range 25 { // four endpoints each
+		cycle()
+	}
+	await(t, "goroutines and descriptors are back", func() bool {
+		return runtime.NumGoroutine() <= goroutines && countDescriptors(t) <= descriptors
+	})
+}
+
+func countDescriptors(t *testing.T) int {
+	t.Helper()
+	all, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(all)
+}
