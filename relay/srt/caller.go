@@ -70,7 +70,7 @@ func dial(ctx context.Context, up endpoint.Uplink, d Destination, s settings) (*
 	}
 	bind := dialer.Control
 	dialer.Control = func(network, address string, rc syscall.RawConn) error {
-		mark(rc, s.dscp)
+		prepare(rc, s.dscp)
 		if bind == nil {
 			return nil
 		}
@@ -80,7 +80,7 @@ func dial(ctx context.Context, up endpoint.Uplink, d Destination, s settings) (*
 	if err != nil {
 		return nil, unreachable(ctx, peer, err)
 	}
-	inner, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	inner, err := listenLoopback(ctx)
 	if err != nil {
 		_ = outer.Close()
 		return nil, endpoint.Fail(endpoint.Connecting, err, "socket", "no socket for the call to %s", peer)
@@ -101,6 +101,18 @@ func dial(ctx context.Context, up endpoint.Uplink, d Destination, s settings) (*
 		return nil, err
 	}
 	return c, nil
+}
+
+func listenLoopback(ctx context.Context) (*net.UDPConn, error) {
+	lc := net.ListenConfig{Control: func(_, _ string, rc syscall.RawConn) error {
+		prepare(rc, 0)
+		return nil
+	}}
+	c, err := lc.ListenPacket(ctx, "udp4", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	return c.(*net.UDPConn), nil
 }
 
 // unreachable explains why no socket to the peer could be made.

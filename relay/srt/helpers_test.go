@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sluice/relay/endpoint"
 	"sluice/relay/flow"
 	"sluice/relay/media"
@@ -210,7 +212,8 @@ func live(t *testing.T) *flow.Flow {
 	return f
 }
 
-// paced calls do once in each interval on average.
+// paced calls do once in each interval on average. Where do was held up, what
+// is overdue is not made good in a burst.
 func paced(ctx context.Context, interval time.Duration, do func() error) error {
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
@@ -222,8 +225,12 @@ func paced(ctx context.Context, interval time.Duration, do func() error) error {
 		case <-ticker.C:
 		}
 		for ; n*interval < time.Since(start); n++ {
+			began := time.Now()
 			if err := do(); err != nil {
 				return err
+			}
+			if held := time.Since(began); held > 20*time.Millisecond {
+				start = start.Add(held)
 			}
 		}
 	}
@@ -295,6 +302,13 @@ func (s sink) Write(b []byte) (int, error) {
 func source(t *testing.T) io.Reader {
 	r, w, err := os.Pipe()
 	if err != nil {
+		t.Fatal(err)
+	}
+	// A program that waits for its peer is not to send a burst when it comes.
+	if _, err := unix.FcntlInt(w.Fd(), unix.F_SETPIPE_SZ, 8192); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.SetNonblock(int(w.Fd()), true); err != nil {
 		t.Fatal(err)
 	}
 	ts := relaytest.NewTS(1)

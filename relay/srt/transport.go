@@ -77,7 +77,7 @@ func listen(up endpoint.Uplink, port int, s settings) (*listener, error) {
 		if err != nil {
 			return fmt.Errorf("SO_REUSEADDR: %w", err)
 		}
-		mark(rc, s.dscp)
+		prepare(rc, s.dscp)
 		if bind == nil {
 			return nil
 		}
@@ -93,15 +93,23 @@ func listen(up endpoint.Uplink, port int, s settings) (*listener, error) {
 	return &listener{ln: ln, hangups: h, port: ln.Addr().(*net.UDPAddr).Port}, nil
 }
 
-// mark sets the Differentiated Services code point of a socket, as far as its
-// address family has one: of a dual-stack socket both.
-func mark(rc syscall.RawConn, dscp int) {
-	if dscp == 0 {
-		return
-	}
+// receiveBuffer is how much the kernel may hold of what arrives, in bytes: a
+// burst at the start of a stream is larger than what it does by itself.
+const receiveBuffer = 4 << 20
+
+// prepare sets the options of a socket, each as far as it can be had: the
+// Differentiated Services code point of its address family, of both where it
+// is dual-stack, and the receive buffer, beyond the system's limit where we
+// have the right to.
+func prepare(rc syscall.RawConn, dscp int) {
 	_ = rc.Control(func(fd uintptr) {
-		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_TOS, dscp<<2)
-		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_TCLASS, dscp<<2)
+		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
+		}
+		if dscp > 0 {
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_TOS, dscp<<2)
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_TCLASS, dscp<<2)
+		}
 	})
 }
 
@@ -322,7 +330,7 @@ func (c *conn) close() {
 
 // lastError is how long gosrt's socket reader may take to notice that its
 // socket is closed.
-const lastError = 200 * time.Millisecond
+const lastError = 50 * time.Millisecond
 
 // hangups hears in gosrt's log, which goes nowhere else, that a peer says
 // goodbye. gosrt would throw away at once what it holds for the time of the
