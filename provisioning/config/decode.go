@@ -115,7 +115,11 @@ func (d *decoder) unknown(at, name string, fields []field, in mode) {
 // value fills v, which belongs to field f, or is an item of it.
 func (d *decoder) value(n *node, at string, v reflect.Value, f *field, in mode) {
 	if n.kind == nullKind {
-		d.faults.addf(at, "%s is null: give %s, or leave it out", f.name, d.describe(f, v.Type()))
+		leave := ", or leave it out"
+		if f.needed(in.value) {
+			leave = ""
+		}
+		d.faults.addf(at, "%s is null: give %s%s", f.name, d.describe(f, v.Type()), leave)
 		return
 	}
 	switch to := v.Addr().Interface().(type) {

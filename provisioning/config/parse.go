@@ -31,7 +31,9 @@ type Options struct {
 	// then 0.
 	Local bool
 	// Stored marks what Document.Stored made. With every default written out
-	// it may be larger than MaxDocument.
+	// it may be larger than MaxDocument; and roles may have gone from the
+	// command line since, which is no reason to lose the rest: what refers to
+	// one is then on an uplink that is never ready.
 	Stored bool
 }
 
@@ -91,7 +93,7 @@ func Parse(raw []byte, o Options) (*Document, error) {
 	for i := range doc.State.Flows {
 		doc.State.Flows[i].Fill()
 	}
-	faults.follow(doc.rules())
+	faults.follow(doc.rules(o.Stored))
 	if faults.total > 0 {
 		return nil, named(&Faults{Code: CodeBadRequest, Errors: faults.faults, Total: faults.total}, top)
 	}

@@ -10,10 +10,19 @@ import (
 
 // rules returns what is wrong with the document beyond single fields: each
 // package checks its own part, and what refers from one to another is checked
-// here.
-func (d *Document) rules() []endpoint.Fault {
-	faults := uplink.Validate(d.State.Uplinks, d.local, "/state/uplinks")
-	faults = append(faults, d.references()...)
+// here. Of a stored document, roles that may have been the command line's are
+// taken as they are.
+func (d *Document) rules(stored bool) []endpoint.Fault {
+	local := slices.Clone(d.local)
+	if stored {
+		for _, u := range d.State.Uplinks {
+			local = append(local, u.Name)
+		}
+	}
+	faults := uplink.Validate(d.State.Uplinks, local, "/state/uplinks")
+	if !stored {
+		faults = append(faults, d.references()...)
+	}
 	return append(faults, d.Engine().Validate("/state")...)
 }
 

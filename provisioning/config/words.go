@@ -52,6 +52,9 @@ func nearest(name string, known []string) string {
 	}
 	best, least := "", 1+max(1, len(name)/3)
 	for _, k := range known {
+		if name != "" && strings.HasPrefix(k, name+"_") {
+			return k // latency for latency_ms
+		}
 		if n := distance(strings.ToLower(name), k); n < least {
 			best, least = k, n
 		}

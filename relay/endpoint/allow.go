@@ -21,6 +21,13 @@ func ParseAllow(s string) (netip.Prefix, error) {
 	if err != nil {
 		return netip.Prefix{}, fmt.Errorf("%q is not a CIDR prefix such as 203.0.113.0/28", s)
 	}
+	if p.Addr().Is4In6() {
+		// It would never match: peers are compared by their IPv4 address.
+		if p.Bits() < 96 {
+			return netip.Prefix{}, fmt.Errorf("%q mixes IPv4 and IPv6", s)
+		}
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
 	return p.Masked(), nil
 }
 
