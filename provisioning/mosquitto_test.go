@@ -60,6 +60,12 @@ func newMosquitto(t *testing.T) *mosquitto {
 			t.Fatalf("mosquitto_passwd: %v: %s", err, out)
 		}
 	}
+	return startMosquitto(t, dir, "password_file "+passwords+"\n")
+}
+
+// startMosquitto starts one whose clients are known in the way that access says.
+func startMosquitto(t *testing.T, dir, access string) *mosquitto {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -67,9 +73,9 @@ func newMosquitto(t *testing.T) *mosquitto {
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	l.Close()
 	m := &mosquitto{port: port, config: filepath.Join(dir, "mosquitto.conf")}
-	text := "listener " + port + " 127.0.0.1\nallow_anonymous false\npassword_file " + passwords + "\npersistence false\n"
+	text := "listener " + port + " 127.0.0.1\nallow_anonymous false\npersistence false\n" + access
 	if os.Geteuid() == 0 {
-		text += "user root\n" // or it could not read the password file
+		text += "user root\n" // or it could not read what access names
 	}
 	if err := os.WriteFile(m.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -406,4 +412,51 @@ func TestMosquittoRefusesThePassword(t *testing.T) {
 	if strings.Contains(b.log.String(), "planted") {
 		t.Errorf("a password was logged:\n%s", b.log)
 	}
+}
+
+// A subscription that Mosquitto's access rules refuse is told, and asked for
+// again until it is granted.
+func TestMosquittoRefusesASubscription(t *testing.T) {
+	plugins, _ := filepath.Glob("/usr/lib/*/mosquitto_dynamic_security.so")
+	if len(plugins) == 0 {
+		t.Fatal("Mosquitto's dynamic security plugin is needed: install the Debian package mosquitto")
+	}
+	dir := t.TempDir()
+	rules := filepath.Join(dir, "rules.json")
+	tool := program(t, "mosquitto_ctrl", "mosquitto")
+	run := func(args ...string) {
+		t.Helper()
+		if out, err := exec.Command(tool, args...).CombinedOutput(); err != nil || strings.Contains(string(out), "rror") {
+			t.Fatalf("mosquitto_ctrl %v: %v: %s", args, err, out)
+		}
+	}
+	run("dynsec", "init", rules, "admin", "admin")
+	m := startMosquitto(t, dir, "plugin "+plugins[0]+"\nplugin_opt_config_file "+rules+"\n")
+	admin := func(args ...string) {
+		t.Helper()
+		run(append([]string{"-h", "127.0.0.1", "-p", m.port, "-u", "admin", "-P", "admin", "dynsec"}, args...)...)
+	}
+	for name, password := range map[string]string{"box": boxPassword, "fleet": fleetPassword} {
+		admin("createRole", name)
+		admin("createClient", name, "-p", password)
+		admin("addClientRole", name, name)
+		admin("addRoleACL", name, "publishClientSend", "sluice/v1/box/#", "allow")
+	}
+	admin("addRoleACL", "fleet", "subscribePattern", "#", "allow")
+	admin("addRoleACL", "box", "subscribePattern", "sluice/v1/box/config/desired", "allow")
+
+	b := startRealBox(t, filepath.Join(dir, "state"), "mqtt://127.0.0.1:"+m.port, boxPassword)
+	fleet := m.listen(t)
+	fleet.hears(t, "state", has(`"code":"subscription_refused"`, "refuses the subscription to sluice/v1/box/request/+"))
+	fleet.hears(t, "status", has(`"state":"init"`)) // and not ready
+	// What is granted works all the same.
+	m.pub(t, "config/desired", document(1, "first", ""), "-r")
+	fleet.hears(t, "config/accepted", has(`"status":"applied"`))
+
+	admin("addRoleACL", "box", "subscribePattern", "sluice/v1/box/request/+", "allow")
+	fleet.hears(t, "status", has(`"state":"ready"`))
+	eventually(t, "the alarm ends", func() bool {
+		body, _ := b.Document("state")
+		return has(`"alarms":[]`)(string(body))
+	})
 }

@@ -48,10 +48,12 @@ func (a *Agent) publishState(r relay.Report, uplinks []uplink.Status) {
 		return
 	}
 	s := a.stateReport(r, uplinks, a.raise(at, a.health.findings(r, uplinks)))
-	// An alarm about the broker can only be told at the box.
 	local := s
-	if alarm := a.brokerAlarm(); alarm != nil {
-		local.Alarms = append(local.Alarms[:len(s.Alarms):len(s.Alarms)], *alarm)
+	if alarm, connected := a.brokerAlarm(); alarm != nil {
+		local.Alarms = append(s.Alarms[:len(s.Alarms):len(s.Alarms)], *alarm)
+		if connected {
+			s.Alarms = local.Alarms
+		} // or else it can only be told at the box
 	}
 	said := marshal(local)
 	if bytes.Equal(said, a.health.state) {
@@ -64,15 +66,15 @@ func (a *Agent) publishState(r relay.Report, uplinks []uplink.Status) {
 }
 
 // brokerAlarm is about the connection, nil while there is nothing to say.
-func (a *Agent) brokerAlarm() *config.Alarm {
+func (a *Agent) brokerAlarm() (alarm *config.Alarm, connected bool) {
 	if a.client == nil {
-		return nil
+		return nil, false
 	}
 	s := a.client.Status()
 	if s.Reason == nil {
-		return nil
+		return nil, s.Connected
 	}
-	return &config.Alarm{Code: s.Reason.Code, Subject: "broker", Since: s.Since.UTC(), Message: s.Reason.Message}
+	return &config.Alarm{Code: s.Reason.Code, Subject: "broker", Since: stamp(s.Since), Message: s.Reason.Message}, s.Connected
 }
 
 func (a *Agent) stateReport(r relay.Report, uplinks []uplink.Status, alarms []config.Alarm) config.StateReport {
