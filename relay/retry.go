@@ -86,8 +86,17 @@ func (b *bucket) wait(ctx context.Context) error {
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
+		b.giveBack()
 		return ctx.Err()
 	case <-timer.C:
 		return nil
 	}
+}
+
+// giveBack returns a token that was not used, or else configurations that
+// follow each other fast would leave a queue of nobody.
+func (b *bucket) giveBack() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.tokens = min(b.burst, b.tokens+1)
 }

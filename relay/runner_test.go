@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -333,6 +334,24 @@ func TestBucketServesInOrder(t *testing.T) {
 			if n != i+2 {
 				t.Fatalf("served in the order %v", order)
 			}
+		}
+	})
+}
+
+func TestBucketTakesBackWhatIsNotUsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBucket(1, 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		for range 100 {
+			all.Go(func() { _ = b.wait(ctx) })
+		}
+		synctest.Wait()
+		cancel()
+		all.Wait()
+		began := time.Now()
+		if err := b.wait(t.Context()); err != nil || time.Since(began) > time.Second {
+			t.Errorf("waited %v, %v", time.Since(began), err)
 		}
 	})
 }
