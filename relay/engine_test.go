@@ -25,12 +25,11 @@ type box struct {
 	ports relaytest.Ports
 	lan   *relaytest.Uplink // the default
 	wan   *relaytest.Uplink
-	// prepare is called with each output's fake before it runs.
-	prepare func(Output, *relaytest.Output)
 
 	mu      sync.Mutex
-	inputs  map[string][]*relaytest.Input  // by id, in the order in which they were made
-	outputs map[string][]*relaytest.Output // likewise
+	prepare func(Output, *relaytest.Output) // called with each output's fake before it runs
+	inputs  map[string][]*relaytest.Input   // by id, in the order in which they were made
+	outputs map[string][]*relaytest.Output  // likewise
 	starts  []time.Time
 }
 
@@ -60,11 +59,11 @@ func newBox(o Options) *box {
 		if c.SRT.Mode == srt.ModeListener {
 			out.Port = c.SRT.Port
 		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
 		if b.prepare != nil {
 			b.prepare(c, out)
 		}
-		b.mu.Lock()
-		defer b.mu.Unlock()
 		b.outputs[c.ID] = append(b.outputs[c.ID], out)
 		b.starts = append(b.starts, time.Now())
 		return out, nil
@@ -88,6 +87,13 @@ func inBubble(t *testing.T, o Options, test func(t *testing.T, b *box)) {
 			t.Errorf("Run: %v", err)
 		}
 	})
+}
+
+// preparing sets what is done with each output's fake before it runs.
+func (b *box) preparing(f func(Output, *relaytest.Output)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.prepare = f
 }
 
 // made returns the fakes that were made for an output so far.
@@ -301,7 +307,7 @@ func TestHandoverWaitsForTheNewConnection(t *testing.T) {
 		b.Apply(one(caller("a", "old.example")))
 		old := b.out(t, "a")
 		time.Sleep(time.Second)
-		b.prepare = connecting
+		b.preparing(connecting)
 		b.Apply(one(caller("a", "new.example")))
 		next := b.out(t, "a")
 		time.Sleep(3 * time.Second)
@@ -368,11 +374,11 @@ func TestPanicHurtsNobodyElse(t *testing.T) {
 func TestAnEndpointThatHangsDelaysOthersForABoundedTime(t *testing.T) {
 	inBubble(t, Options{StopTimeout: time.Second}, func(t *testing.T, b *box) {
 		hang := make(chan struct{})
-		b.prepare = func(c Output, o *relaytest.Output) {
+		b.preparing(func(c Output, o *relaytest.Output) {
 			if c.ID == "hangs" {
 				o.Hang = hang
 			}
-		}
+		})
 		b.Apply(one(listener("hangs", 1), listener("a", 2)))
 		synctest.Wait()
 		began := time.Now()

@@ -44,7 +44,7 @@ func failing(err error) func(Output, *relaytest.Output) {
 
 func TestFailuresBackOff(t *testing.T) {
 	inBubble(t, Options{}, func(t *testing.T, b *box) {
-		b.prepare = failing(errors.New("no route"))
+		b.preparing(failing(errors.New("no route")))
 		b.Apply(one(caller("a", "x.example")))
 		time.Sleep(10 * time.Minute)
 		// At most 30 s and half of it on average make 40; never fewer than 20.
@@ -60,7 +60,7 @@ func TestFailuresBackOff(t *testing.T) {
 
 func TestRefusedIsTriedSlowly(t *testing.T) {
 	inBubble(t, Options{}, func(t *testing.T, b *box) {
-		b.prepare = failing(endpoint.Fail(endpoint.Refused, nil, "bad_secret", "the passphrase is wrong"))
+		b.preparing(failing(endpoint.Fail(endpoint.Refused, nil, "bad_secret", "the passphrase is wrong")))
 		b.Apply(one(caller("a", "x.example")))
 		for range 50 {
 			time.Sleep(time.Second)
@@ -69,7 +69,7 @@ func TestRefusedIsTriedSlowly(t *testing.T) {
 		if n := len(b.made("a")); n < 2 || n > 6 {
 			t.Errorf("%d attempts in 50 s", n)
 		}
-		b.prepare = nil
+		b.preparing(nil)
 		time.Sleep(31 * time.Second)
 		b.play(t, time.Second)
 		b.wantState(t, "a", Connected)
@@ -137,33 +137,33 @@ func TestReturningUplinkIsNotMetByAStorm(t *testing.T) {
 	})
 }
 
+// failures returns how often the first output failed in a row.
+func failures(b *box) int {
+	synctest.Wait()
+	r := b.streams[0].outputs[0].runner
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failures
+}
+
 func TestHealthForgivesFailures(t *testing.T) {
 	inBubble(t, Options{}, func(t *testing.T, b *box) {
-		failures := func() int {
-			synctest.Wait()
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			r := b.streams[0].outputs[0].runner
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			return r.failures
-		}
-		b.prepare = failing(errors.New("no route"))
+		b.preparing(failing(errors.New("no route")))
 		b.Apply(one(caller("a", "x.example")))
 		time.Sleep(5 * time.Minute)
-		before := failures()
+		before := failures(b)
 		if before < 5 {
 			t.Fatalf("%d failures in a row", before)
 		}
-		b.prepare = nil
+		b.preparing(nil)
 		time.Sleep(31 * time.Second) // it runs by now, but not for a minute
 		b.out(t, "a").Fail(errors.New("lost"))
-		if n := failures(); n != before+1 {
+		if n := failures(b); n != before+1 {
 			t.Errorf("%d failures in a row after half a minute, want %d", n, before+1)
 		}
 		time.Sleep(95 * time.Second)
 		b.out(t, "a").Fail(errors.New("lost"))
-		if n := failures(); n != 1 {
+		if n := failures(b); n != 1 {
 			t.Errorf("%d failures in a row after a healthy minute, want 1", n)
 		}
 	})
@@ -171,9 +171,9 @@ func TestHealthForgivesFailures(t *testing.T) {
 
 func TestDiallingForAMinuteIsNotHealthy(t *testing.T) {
 	inBubble(t, Options{}, func(t *testing.T, b *box) {
-		b.prepare = func(_ Output, o *relaytest.Output) {
+		b.preparing(func(_ Output, o *relaytest.Output) {
 			o.SetStatus(func(s *endpoint.OutputStatus) { s.Phase = endpoint.Connecting })
-		}
+		})
 		b.Apply(one(caller("a", "x.example")))
 		for range 3 {
 			o := b.out(t, "a")
@@ -181,7 +181,7 @@ func TestDiallingForAMinuteIsNotHealthy(t *testing.T) {
 			o.Fail(errors.New("no answer"))
 			time.Sleep(31 * time.Second)
 		}
-		if n := b.streams[0].outputs[0].runner.failures; n != 3 {
+		if n := failures(b); n != 3 {
 			t.Errorf("%d failures in a row, want 3", n)
 		}
 	})
@@ -217,7 +217,7 @@ func TestFailureOnAnUplinkThatIsDownWaitsForIt(t *testing.T) {
 	inBubble(t, Options{}, func(t *testing.T, b *box) {
 		onWAN := caller("a", "x.example")
 		onWAN.Uplink = "wan0"
-		b.prepare = failing(errors.New("no route"))
+		b.preparing(failing(errors.New("no route")))
 		b.Apply(one(onWAN))
 		time.Sleep(time.Hour) // long pauses by now
 		b.wan.Down()
@@ -227,7 +227,7 @@ func TestFailureOnAnUplinkThatIsDownWaitsForIt(t *testing.T) {
 		if len(b.made("a")) != n {
 			t.Error("it was run although its uplink is down")
 		}
-		b.prepare = nil
+		b.preparing(nil)
 		b.wan.Up()
 		time.Sleep(500 * time.Millisecond)
 		if len(b.made("a")) != n+1 || !b.out(t, "a").Running() {
@@ -240,12 +240,12 @@ func TestUplinkReadyCutsThePauseShort(t *testing.T) {
 	inBubble(t, Options{Retry: Retry{First: time.Hour, Max: time.Hour, SlowMin: time.Hour, SlowMax: time.Hour, Healthy: time.Minute, StartsPerSecond: 25, StartBurst: 50}}, func(t *testing.T, b *box) {
 		onWAN := caller("a", "x.example")
 		onWAN.Uplink = "wan0"
-		b.prepare = failing(endpoint.Fail(endpoint.Refused, nil, "no", "no"))
+		b.preparing(failing(endpoint.Fail(endpoint.Refused, nil, "no", "no")))
 		b.Apply(one(onWAN))
 		time.Sleep(time.Minute)
 		b.wan.Down()
 		time.Sleep(time.Second)
-		b.prepare = nil
+		b.preparing(nil)
 		b.wan.Up()
 		time.Sleep(time.Second)
 		if len(b.made("a")) != 2 || !b.out(t, "a").Running() {
