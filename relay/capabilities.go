@@ -99,19 +99,3 @@ func InputStandby(f Flow, in Input) *endpoint.Reason {
 	}
 	return endpoint.Because(ReasonFailover, "failover is not in this build: input %s is in use", use)
 }
-
-// DestinationStandby returns why the second destination of an output is not
-// used, or nil. RTP sends to both; other protocols use the first alone.
-func DestinationStandby(out Output) *endpoint.Reason {
-	n := 0
-	switch {
-	case out.SRT != nil:
-		n = len(out.SRT.Destinations)
-	case out.RTMP != nil:
-		n = len(out.RTMP.Destinations)
-	}
-	if n < 2 {
-		return nil
-	}
-	return endpoint.Because(ReasonFailover, "failover is not in this build: the first destination is in use")
-}
