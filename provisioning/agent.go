@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,6 +50,9 @@ type Store interface {
 	Get(name string) ([]byte, error)
 	Put(name string, value []byte) error
 }
+
+// deviceName is what may stand in topics and in a certificate.
+var deviceName = regexp.MustCompile(`^[a-z0-9-]{1,63}$`)
 
 // A connection carries messages to the fleet, and never makes the Agent wait.
 // mqtt.Client is one.
@@ -130,6 +134,9 @@ func (f *inForce) version() uint64 { return f.document.Version }
 // the store, or makes one. The error says what is wrong with the options or
 // the store.
 func New(o Options) (*Agent, error) {
+	if !deviceName.MatchString(o.Device) {
+		return nil, fmt.Errorf("device %q: use 1 to 63 lower-case letters, digits and hyphens", o.Device)
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"sluice/device/control"
+	"sluice/provisioning/config"
 )
 
 var _ control.Backend = (*Agent)(nil)
@@ -20,6 +21,8 @@ func (a *Agent) Document(name string) (json.RawMessage, bool) {
 		return marshal(a.info()), true
 	case "status":
 		return marshal(a.status()), true
+	case "schema":
+		return config.JSONSchema(), true
 	case "reported", "state":
 		return a.board.get(name)
 	}

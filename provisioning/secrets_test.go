@@ -99,7 +99,7 @@ func TestSecretsAreNeverTold(t *testing.T) {
 		synctest.Wait()
 
 		said := b.fleet.everything() + b.log.String() + answer
-		for _, name := range []string{"desired", "reported", "state", "telemetry", "info", "status"} {
+		for _, name := range []string{"desired", "reported", "state", "telemetry", "info", "status", "schema"} {
 			body, ok := b.Document(name)
 			if !ok {
 				t.Errorf("there is no %s", name)

@@ -1,0 +1,56 @@
+package provisioning
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/provisioning/config"
+)
+
+// Whatever is published as a request gets one answer that is JSON, and never
+// one that says ok without a transaction and a time.
+func FuzzRequest(f *testing.F) {
+	for _, seed := range []string{
+		`{"transaction":"1","expires":"2099-01-01T00:00:00Z","data":{"flow":"f","output":"o","session":"s1"}}`,
+		`{"transaction":"1","expires":"2099-01-01T00:00:00Z","data":{"lines":10}}`,
+		`{"transaction":"1","expires":"2000-01-01T00:00:00Z"}`,
+		`{"transaction":1}`, `{"transaction":"1"} {}`, `[]`, `null`, ``, "\xff",
+	} {
+		f.Add("output-kick", []byte(seed), false)
+		f.Add("log-tail", []byte(seed), true)
+	}
+	f.Fuzz(func(t *testing.T, name string, raw []byte, retained bool) {
+		a := &Agent{o: Options{Engine: &fakeEngine{}, LogTail: func(int) []string { return nil }}, board: newBoard()}
+		s := newActions()
+		body := marshal(s.handle(a, action{name, raw, retained}))
+		var r config.Response
+		if err := json.Unmarshal(body, &r); err != nil {
+			t.Fatalf("%v in %s", err, body)
+		}
+		switch {
+		case r.Status == "error" && r.Error != nil && r.Error.Code >= 400 && r.Error.Message != "":
+		case r.Status == "ok" && r.Error == nil && r.Transaction != "" && !retained:
+		default:
+			t.Errorf("%q: %s", raw, body)
+		}
+	})
+}
+
+// Whatever is published as a document, what is repeated of it is within bounds.
+func FuzzEnvelope(f *testing.F) {
+	f.Add([]byte(document(7, "a", "")))
+	f.Add([]byte(`{"version":18446744073709551615,"client_token":"\ud800"}`))
+	f.Add([]byte(`{"version":1e3}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		e := readEnvelope(raw)
+		if len([]rune(e.ClientToken)) > 64 {
+			t.Errorf("token of %d runes", len([]rune(e.ClientToken)))
+		}
+		answer := marshal(config.Accepted{Version: e.Version, ClientToken: e.ClientToken, Timestamp: time.Unix(0, 0)})
+		if !json.Valid(answer) || strings.Contains(string(answer), `"error"`) && !strings.Contains(e.ClientToken, "error") {
+			t.Errorf("%q: %s", raw, answer)
+		}
+	})
+}
