@@ -26,7 +26,8 @@ type box interface {
 	Apply(ctx context.Context, document []byte) (config.Accepted, error)
 	// Request asks for an action and waits for its answer.
 	Request(ctx context.Context, name string, data any) (json.RawMessage, error)
-	// Watch calls each with every document that changes, until ctx is done.
+	// Watch calls each with the documents as they are, and then with every one
+	// that changes, until ctx is done.
 	Watch(ctx context.Context, each func(name string, body json.RawMessage) error) error
 	Close()
 }

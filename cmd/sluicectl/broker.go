@@ -200,7 +200,30 @@ func (b *brokerBox) Apply(ctx context.Context, document []byte) (config.Accepted
 	if err != nil {
 		return config.Accepted{}, err
 	}
-	return answer(r.topic == b.topic("config/accepted"), r.body)
+	a, err := answer(r.topic == b.topic("config/accepted"), r.body)
+	if err == nil {
+		b.awaitVersion(ctx, a.Version)
+	}
+	return a, err
+}
+
+// awaitVersion waits a little until the box has reported a version: whoever
+// looks next, or edits next, is to find it.
+func (b *brokerBox) awaitVersion(ctx context.Context, version uint64) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	for {
+		body, changed := b.get("reported")
+		var now config.Reported
+		if json.Unmarshal(body, &now) == nil && now.Version >= version {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func (b *brokerBox) Request(ctx context.Context, name string, data any) (json.RawMessage, error) {
@@ -255,6 +278,9 @@ func (b *brokerBox) presence() string {
 func (b *brokerBox) Watch(ctx context.Context, each func(string, json.RawMessage) error) error {
 	ch := make(chan change, 256)
 	b.mu.Lock()
+	for name, body := range b.latest { // first as they are
+		ch <- change{name, body}
+	}
 	b.watcher = ch
 	b.mu.Unlock()
 	for {

@@ -34,12 +34,12 @@ func (c *command) known(ctx context.Context) (flows, outputs []string) {
 	if err != nil {
 		return nil, nil
 	}
-	body, err := b.Document(ctx, "state")
-	var s config.StateReport
-	if err != nil || json.Unmarshal(body, &s) != nil {
+	var now config.Reported
+	v := &view{}
+	if read(ctx, b, "reported", &now) != nil || json.Unmarshal(now.State, &v.settings) != nil {
 		return nil, nil
 	}
-	for _, f := range s.Flows {
+	for _, f := range v.settings.Flows {
 		flows = append(flows, f.ID)
 		for _, o := range f.Outputs {
 			outputs = append(outputs, f.ID+"/"+o.ID)

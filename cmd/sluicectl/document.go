@@ -73,9 +73,6 @@ for each document that the box sends, telemetry included.`,
 				return err
 			}
 			w := watcher{c: c, items: make(map[string]string)}
-			if body, ok := b.Peek(cmd.Context(), "state"); ok && !c.json {
-				w.see("state", body)
-			}
 			err = b.Watch(cmd.Context(), func(name string, body json.RawMessage) error {
 				if c.json {
 					line, err := json.Marshal(struct {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -47,13 +46,15 @@ func (c *command) section(name string) { fmt.Fprintf(c.out, "\n%s\n", name) }
 
 // printBox says which box it is and which configuration is in force.
 func (c *command) printBox(ctx context.Context, v *view) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second) // good to have, no more
+	defer cancel()
 	var info config.Info
-	if body, ok := c.box.Peek(ctx, "info"); ok && json.Unmarshal(body, &info) == nil {
+	if read(ctx, c.box, "info", &info) == nil {
 		c.line("Box       ", info.Device, info.Model, info.Architecture, "sluiced "+info.Version)
 	}
 	var status config.Status
-	if body, ok := c.box.Peek(ctx, "status"); ok && json.Unmarshal(body, &status) == nil {
-		c.line("Fleet     ", status.State+" for "+ago(c.now(), status.Timestamp))
+	if read(ctx, c.box, "status", &status) == nil {
+		c.line("Fleet     ", status.State)
 	}
 	what := fmt.Sprintf("version %d, %s, from %s", v.reported.Version, v.reported.Status, v.reported.Origin)
 	if v.reported.DesiredVersion != v.reported.Version {
@@ -156,7 +157,7 @@ func (c *command) printInputs(v *view) {
 				up++
 			}
 		}
-		t.add(in.flow+"/"+in.ID, dash(in.protocol), string(in.State), ago(c.now(), in.Since), in.bitrate(),
+		t.add(in.flow+"/"+in.ID, in.protocol, dash(string(in.State)), ago(c.now(), in.Since), in.bitrate(),
 			fmt.Sprintf("%d/%d", up, len(all)), why(in.Reason))
 	}
 	t.print(c.out, c.width)
@@ -201,19 +202,10 @@ func (c *command) outputs() *cobra.Command {
 	}
 }
 
-func (v *view) hasFlow(id string) bool {
-	for _, f := range v.state.Flows {
-		if f.ID == id {
-			return true
-		}
-	}
-	return false
-}
-
 func (c *command) printOutputs(v *view, flow string) {
 	t := table{head: []string{"FLOW/OUTPUT", "PROTOCOL", "STATE", "SINCE", "BITRATE", "VIEWERS", "REASON"}}
 	for _, o := range v.outputs(flow) {
-		t.add(o.flow+"/"+o.ID, dash(o.settings.Protocol), string(o.State), ago(c.now(), o.Since), o.bitrate(),
+		t.add(o.flow+"/"+o.ID, o.settings.Protocol, dash(string(o.State)), ago(c.now(), o.Since), o.bitrate(),
 			o.viewers(), why(o.Reason))
 	}
 	t.print(c.out, c.width)
@@ -238,7 +230,7 @@ func (c *command) showOutput(o output) error {
 	}
 	c.line("Output    ", o.flow+"/"+o.ID, o.settings.Name)
 	c.line("Protocol  ", o.settings.Protocol)
-	c.line("State     ", string(o.State)+" for "+ago(c.now(), o.Since), why(o.Reason))
+	c.line("State     ", dash(string(o.State))+" for "+ago(c.now(), o.Since), why(o.Reason))
 	for i, url := range o.settings.PlaybackURLs {
 		if i == 0 {
 			c.line("Play      ", url)

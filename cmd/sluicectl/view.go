@@ -22,7 +22,6 @@ type view struct {
 type settings struct {
 	Flows []struct {
 		ID     string `json:"id"`
-		Name   string `json:"name"`
 		Inputs []struct {
 			ID       string `json:"id"`
 			Protocol string `json:"protocol"`
@@ -48,14 +47,12 @@ func (c *command) load(ctx context.Context) (*view, error) {
 		return nil, err
 	}
 	v := &view{}
-	for name, into := range map[string]any{"state": &v.state, "reported": &v.reported} {
-		body, err := b.Document(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		if err := json.Unmarshal(body, into); err != nil {
-			return nil, fmt.Errorf("the %s document cannot be read: %w", name, err)
-		}
+	if err := read(ctx, b, "reported", &v.reported); err != nil {
+		return nil, err
+	}
+	// A box that has only just started may not have looked at its state yet.
+	if err := read(ctx, b, "state", &v.state); err != nil && ctx.Err() != nil {
+		return nil, err
 	}
 	if len(v.reported.State) > 0 {
 		if err := json.Unmarshal(v.reported.State, &v.settings); err != nil {
@@ -71,9 +68,20 @@ func (c *command) load(ctx context.Context) (*view, error) {
 	return v, nil
 }
 
+func read(ctx context.Context, b box, name string, into any) error {
+	body, err := b.Document(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("the %s document cannot be read: %w", name, err)
+	}
+	return nil
+}
+
 // An input is one line of the table of flows.
 type input struct {
-	flow, name, protocol string
+	flow, protocol string
 	config.InputState
 	figures *config.InputFigures
 }
@@ -86,17 +94,17 @@ type output struct {
 	figures  *config.OutputFigures
 }
 
-// inputs returns those of every flow.
+// inputs returns those of every flow in force. The state of one that was only
+// just added may yet be unknown.
 func (v *view) inputs() []input {
 	var all []input
-	for _, f := range v.state.Flows {
+	for _, f := range v.settings.Flows {
 		for _, s := range f.Inputs {
-			in := input{flow: f.ID, InputState: s, figures: v.inputFigures(f.ID, s.ID)}
-			for _, sf := range v.settings.Flows {
-				for _, si := range sf.Inputs {
-					if sf.ID == f.ID && si.ID == s.ID {
-						in.name, in.protocol = sf.Name, si.Protocol
-					}
+			in := input{flow: f.ID, protocol: s.Protocol, figures: v.inputFigures(f.ID, s.ID)}
+			in.ID = s.ID
+			for _, now := range v.flowState(f.ID).Inputs {
+				if now.ID == s.ID {
+					in.InputState = now
 				}
 			}
 			all = append(all, in)
@@ -108,23 +116,40 @@ func (v *view) inputs() []input {
 // outputs returns those of one flow, or of every flow for an empty id.
 func (v *view) outputs(flow string) []output {
 	var all []output
-	for _, f := range v.state.Flows {
+	for _, f := range v.settings.Flows {
 		if flow != "" && f.ID != flow {
 			continue
 		}
 		for _, s := range f.Outputs {
-			o := output{flow: f.ID, OutputState: s, figures: v.outputFigures(f.ID, s.ID)}
-			for _, sf := range v.settings.Flows {
-				for _, so := range sf.Outputs {
-					if sf.ID == f.ID && so.ID == s.ID {
-						o.settings = so
-					}
+			o := output{flow: f.ID, settings: s, figures: v.outputFigures(f.ID, s.ID)}
+			o.ID = s.ID
+			for _, now := range v.flowState(f.ID).Outputs {
+				if now.ID == s.ID {
+					o.OutputState = now
 				}
 			}
 			all = append(all, o)
 		}
 	}
 	return all
+}
+
+func (v *view) flowState(id string) config.FlowState {
+	for _, f := range v.state.Flows {
+		if f.ID == id {
+			return f
+		}
+	}
+	return config.FlowState{}
+}
+
+func (v *view) hasFlow(id string) bool {
+	for _, f := range v.settings.Flows {
+		if f.ID == id {
+			return true
+		}
+	}
+	return false
 }
 
 func (v *view) inputFigures(flow, id string) *config.InputFigures {
