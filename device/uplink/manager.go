@@ -35,16 +35,30 @@ type Status struct {
 	Interface string // empty while there is no NIC
 	Ready     bool
 	Reason    *endpoint.Reason // why it is not ready
+	Carrier   bool
 	Addresses []netip.Addr
-	RxBytes   uint64 // of the NIC since it came up, whoever used it
-	TxBytes   uint64
+	Gateways  []netip.Addr // routers in use, at most one of each family
+	// Routing says why the uplink has no routing table of its own, or only
+	// part of one; nil where it has it. Sockets are bound to the NIC and its
+	// address all the same.
+	Routing *endpoint.Reason
+	RxBytes uint64 // of the NIC since it came up, whoever used it
+	TxBytes uint64
 }
 
-// A Manager keeps the uplinks in step with the box's NICs. Make it with New.
+// A Manager keeps the uplinks in step with the box's NICs, and the kernel's
+// routing in step with the uplinks. Make it with New.
 type Manager struct {
 	log    *slog.Logger
 	locals []Local
 	look   chan struct{} // asks Run to look again; capacity 1
+	// eventBuffer is the size of the event socket's receive buffer in bytes,
+	// 0 for the system's.
+	eventBuffer int
+
+	looking sync.Mutex // one look at a time; guards the next two
+	routes  bool       // routing is ours to keep: there was an uplink other than the loopback
+	ended   bool       // Run has returned and taken our routing away
 
 	mu      sync.Mutex // guards what follows; readers of a role's facts never take it
 	roles   map[string]*role
@@ -70,12 +84,16 @@ func New(locals []Local, log *slog.Logger) *Manager {
 // known to those who hold it, and is not ready. The error says that the NICs
 // could not be listed; the configuration is taken all the same.
 func (m *Manager) Set(configs []Config) error {
+	m.take(withLocals(configs, m.locals))
+	return m.update()
+}
+
+func (m *Manager) take(configs []Config) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	merged := withLocals(configs, m.locals)
 	m.order = m.order[:0]
 	m.general = ""
-	for _, c := range merged {
+	for _, c := range configs {
 		m.order = append(m.order, c.Name)
 		if c.Default {
 			m.general = c.Name
@@ -87,12 +105,29 @@ func (m *Manager) Set(configs []Config) error {
 	for name, r := range m.roles {
 		if !slices.Contains(m.order, name) {
 			r.config.Store(nil)
+			r.slot = -1
 		}
 	}
-	for _, c := range merged {
-		m.role(c.Name).config.Store(&c)
+	for _, c := range configs {
+		r := m.role(c.Name)
+		r.config.Store(&c)
+		if r.slot < 0 {
+			r.slot = m.freeSlot()
+		}
 	}
-	return m.update()
+}
+
+// freeSlot returns the lowest slot that no role has. m.mu is held.
+func (m *Manager) freeSlot() int {
+	taken := make(map[int]bool)
+	for _, r := range m.roles {
+		taken[r.slot] = true
+	}
+	slot := 0
+	for taken[slot] {
+		slot++
+	}
+	return slot
 }
 
 // withLocals returns configs with the command line's roles: a local role keeps
@@ -153,7 +188,10 @@ func (m *Manager) Status() []Status {
 	all := make([]Status, 0, len(roles))
 	for _, r := range roles {
 		f := r.facts.Load()
-		s := Status{Name: r.name, Interface: f.nic, Ready: f.reason == nil, Reason: f.reason, Addresses: f.addresses}
+		s := Status{
+			Name: r.name, Interface: f.nic, Ready: f.reason == nil, Reason: f.reason,
+			Carrier: f.carrier, Addresses: slices.Clone(f.addresses), Gateways: slices.Clone(f.gateways), Routing: f.routing,
+		}
 		if f.index > 0 {
 			s.RxBytes, s.TxBytes = counters(f.index)
 		}
@@ -178,27 +216,4 @@ func (m *Manager) Look() {
 	case m.look <- struct{}{}:
 	default:
 	}
-}
-
-// update lists the NICs and brings every role in line. m.mu is held.
-func (m *Manager) update() error {
-	nics, err := list()
-	if err != nil {
-		return fmt.Errorf("uplink: %w", err)
-	}
-	for _, r := range m.roles {
-		before := r.facts.Load()
-		after := r.see(nics)
-		if before.same(after) {
-			continue
-		}
-		r.facts.Store(after)
-		switch {
-		case after.reason == nil:
-			m.log.Info("uplink ready", "uplink", r.name, "interface", after.nic, "addresses", after.addresses)
-		case before.reason == nil || before.reason.Code != after.reason.Code:
-			m.log.Warn("uplink not ready", "uplink", r.name, "interface", after.nic, "reason", after.reason.Message)
-		}
-	}
-	return nil
 }

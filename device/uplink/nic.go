@@ -25,7 +25,15 @@ type nic struct {
 	loopback  bool
 	up        bool
 	carrier   bool
-	addresses []netip.Addr // usable by peers, sorted
+	addresses []netip.Addr   // usable by peers, sorted
+	subnets   []netip.Prefix // of its IPv4 addresses
+	six       bool           // has an IPv6 address, be it link-local
+	lease     lease
+}
+
+// has tells whether the NIC has a usable address of the family.
+func (n *nic) has(six bool) bool {
+	return slices.ContainsFunc(n.addresses, func(a netip.Addr) bool { return a.Is6() == six })
 }
 
 // list returns every NIC with its addresses.
@@ -45,20 +53,41 @@ func list() ([]nic, error) {
 			index: a.Index, name: a.Name, altNames: a.AltNames,
 			permanent: a.PermHWAddr, address: a.HardwareAddr,
 			path:     IDPath(a.Index, a.Name),
+			lease:    leaseOf(a.Index),
 			loopback: a.Flags&net.FlagLoopback != 0,
 			up:       a.Flags&net.FlagUp != 0,
 			carrier:  a.RawFlags&unix.IFF_LOWER_UP != 0,
 		}
 		for _, addr := range addrs {
-			if addr.LinkIndex == a.Index && usable(addr, n.loopback) {
-				ip, _ := netip.AddrFromSlice(addr.IP)
-				n.addresses = append(n.addresses, ip.Unmap())
+			if addr.LinkIndex == a.Index {
+				n.add(addr)
 			}
 		}
 		slices.SortFunc(n.addresses, netip.Addr.Compare)
 		nics = append(nics, n)
 	}
 	return nics, nil
+}
+
+// add notes an address of the NIC.
+func (n *nic) add(a netlink.Addr) {
+	ip := addrFrom(a.IP)
+	if ip.Is6() {
+		n.six = true
+	} else {
+		ones, _ := a.Mask.Size()
+		n.subnets = append(n.subnets, netip.PrefixFrom(ip, ones).Masked())
+	}
+	if usable(a, n.loopback) {
+		n.addresses = append(n.addresses, ip)
+	}
+}
+
+// shares tells whether the two NICs have addresses in one IPv4 subnet.
+func (n *nic) shares(other *nic) bool {
+	return slices.ContainsFunc(n.subnets, func(p netip.Prefix) bool {
+		return slices.ContainsFunc(other.subnets, p.Overlaps)
+	})
 }
 
 // whole lists again while the kernel says that a list changed under its reader.
@@ -75,11 +104,7 @@ func whole[T any](list func() ([]T, error)) (all []T, err error) {
 // one whose uniqueness is still in doubt, and not one that privacy extensions
 // (RFC 8981) will soon replace.
 func usable(a netlink.Addr, loopback bool) bool {
-	ip, ok := netip.AddrFromSlice(a.IP)
-	if !ok {
-		return false
-	}
-	ip = ip.Unmap()
+	ip := addrFrom(a.IP)
 	const passing = unix.IFA_F_TENTATIVE | unix.IFA_F_DADFAILED
 	if a.Flags&passing != 0 || ip.Is6() && a.Flags&unix.IFA_F_TEMPORARY != 0 {
 		return false

@@ -15,6 +15,11 @@ type role struct {
 	config atomic.Pointer[Config] // nil while the role is not configured
 	facts  atomic.Pointer[facts]
 	asked  atomic.Uint32 // queries so far: which name server is next
+	slot   int           // of its routing table, -1 while it is not configured; under Manager.mu
+
+	// routed is the match under which the NIC last had a default route: from
+	// then on it needs one. It belongs to who looks.
+	routed *Match
 }
 
 var _ endpoint.Uplink = (*role)(nil)
@@ -24,20 +29,17 @@ type facts struct {
 	index      int    // of the NIC in the kernel, 0 while there is none
 	nic        string // its name
 	loopback   bool
+	carrier    bool
 	reason     *endpoint.Reason // why it is not ready
 	addresses  []netip.Addr     // sorted
+	gateways   []netip.Addr     // at most one of each family
+	servers    []netip.Addr     // name servers that the NIC's DHCP lease names
+	routing    *endpoint.Reason // why it has no routing table of its own
 	generation uint64
 }
 
-// same tells whether nothing that anyone sees has changed.
-func (f *facts) same(g *facts) bool {
-	sameReason := f.reason == g.reason || f.reason != nil && g.reason != nil && *f.reason == *g.reason
-	return sameReason && f.index == g.index && f.nic == g.nic && f.generation == g.generation &&
-		slices.Equal(f.addresses, g.addresses)
-}
-
 func newRole(name string) *role {
-	r := &role{name: name}
+	r := &role{name: name, slot: -1}
 	r.facts.Store(&facts{reason: r.unknown()})
 	return r
 }
@@ -50,17 +52,19 @@ func (r *role) unknown() *endpoint.Reason {
 	return endpoint.Because("uplink_unknown", "uplink %s is not configured", r.name)
 }
 
-// see returns the facts of the role for the NICs that there are.
-func (r *role) see(nics []nic) *facts {
+// see returns the facts of the role for the NICs that there are, and its NIC.
+func (r *role) see(nics []nic) (*facts, *nic) {
 	old := r.facts.Load()
 	f := &facts{generation: old.generation}
 	c := r.config.Load()
+	var n *nic
+	var why *endpoint.Reason
 	if c == nil {
 		f.reason = r.unknown()
-	} else if n, why := find(nics, c.Match); why != nil {
+	} else if n, why = find(nics, c.Match); why != nil {
 		f.reason = endpoint.Because(why.Code, "uplink %s: %s", r.name, why.Message)
 	} else {
-		f.index, f.nic, f.loopback, f.addresses = n.index, n.name, n.loopback, n.addresses
+		f.index, f.nic, f.loopback, f.carrier, f.addresses, f.servers = n.index, n.name, n.loopback, n.carrier, n.addresses, n.lease.servers
 		if why := n.unready(); why != nil {
 			f.reason = endpoint.Because(why.Code, "uplink %s: %s", r.name, why.Message)
 		}
@@ -68,7 +72,7 @@ func (r *role) see(nics []nic) *facts {
 	if lostSockets(old, f) {
 		f.generation++
 	}
-	return f
+	return f, n
 }
 
 // lostSockets tells whether sockets made before are of no use now: the NIC is

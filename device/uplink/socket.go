@@ -35,10 +35,11 @@ func (r *role) bind(_, _ string, c syscall.RawConn) error {
 	return nil
 }
 
-// Dialer makes connections from the NIC. Multipath TCP is off: its subflows
-// would go out through other NICs.
+// Dialer makes connections from the NIC and one of its addresses: LocalAddr is
+// to stay nil. Multipath TCP is off: its subflows would go out through other
+// NICs.
 func (r *role) Dialer() *net.Dialer {
-	d := &net.Dialer{Control: r.bind, Resolver: r.Resolver()}
+	d := &net.Dialer{Control: r.bindCaller, Resolver: r.Resolver()}
 	d.SetMultipathTCP(false)
 	return d
 }
@@ -51,8 +52,8 @@ func (r *role) ListenConfig() *net.ListenConfig {
 	return l
 }
 
-// Resolver asks the uplink's own name servers, or else those of the system,
-// through the NIC.
+// Resolver asks the uplink's own name servers, or else those of the NIC's DHCP
+// lease, or else those of the system, through the NIC.
 func (r *role) Resolver() *net.Resolver {
 	return &net.Resolver{
 		PreferGo: true, // the C library would ask through any NIC
@@ -61,7 +62,7 @@ func (r *role) Resolver() *net.Resolver {
 			if err != nil {
 				return nil, err
 			}
-			d := net.Dialer{Control: r.bind}
+			d := net.Dialer{Control: r.bindCaller}
 			return d.DialContext(ctx, network, server)
 		},
 	}
@@ -75,6 +76,9 @@ func (r *role) nameserver(server string) (string, error) {
 	var servers []netip.Addr
 	if c := r.config.Load(); c != nil {
 		servers = c.Nameservers
+	}
+	if len(servers) == 0 {
+		servers = r.facts.Load().servers
 	}
 	if len(servers) == 0 {
 		at, err := netip.ParseAddrPort(server)

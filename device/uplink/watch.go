@@ -4,20 +4,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
-	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 const (
-	settle  = 100 * time.Millisecond // events come in bursts: look once for each
-	regular = 30 * time.Second       // events can be lost
-	retry   = time.Second            // after the event socket failed
+	// settle is how long to wait after the first event of a burst. Further
+	// events do not prolong it, so that a storm without end is looked at too.
+	settle  = 250 * time.Millisecond
+	regular = 30 * time.Second // events can be lost
 )
 
-// Run keeps the uplinks in step with the NICs until ctx is done. An event from
-// the kernel only says that it is time to look.
+// Run keeps the uplinks in step with the NICs, and the kernel's routing in
+// step with the uplinks, until ctx is done. Then it takes its routes and rules
+// away.
 func (m *Manager) Run(ctx context.Context) error {
+	defer m.unroute()
 	for {
 		err := m.watch(ctx)
 		if ctx.Err() != nil {
@@ -27,29 +31,26 @@ func (m *Manager) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(retry):
+		case <-time.After(settle):
 		}
 	}
 }
 
 // watch subscribes and looks, until ctx is done or the event socket fails.
 func (m *Manager) watch(ctx context.Context) error {
-	done := make(chan struct{})
-	links := make(chan netlink.LinkUpdate, 64)
-	addrs := make(chan netlink.AddrUpdate, 64)
-	if err := netlink.LinkSubscribe(links, done); err != nil {
-		close(done)
-		return fmt.Errorf("subscribe to NICs: %w", err)
+	events, err := subscribe(m.eventBuffer)
+	if err != nil {
+		return fmt.Errorf("subscribe to the kernel's events: %w", err)
 	}
-	if err := netlink.AddrSubscribe(addrs, done); err != nil {
-		close(done)
-		drain(links)
-		return fmt.Errorf("subscribe to addresses: %w", err)
-	}
+	dirty := make(chan struct{}, 1)
+	failed := make(chan error, 1)
+	go func() { failed <- hear(events, dirty) }()
+	ended := false
 	defer func() {
-		close(done)
-		drain(links)
-		drain(addrs)
+		events.Close()
+		if !ended {
+			<-failed
+		}
 	}()
 
 	ticker := time.NewTicker(regular)
@@ -63,19 +64,15 @@ func (m *Manager) watch(ctx context.Context) error {
 			soon.Reset(settle)
 		}
 	}
+	var trouble string
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case _, ok := <-links:
-			if !ok {
-				return errClosed
-			}
-			later()
-		case _, ok := <-addrs:
-			if !ok {
-				return errClosed
-			}
+		case err := <-failed:
+			ended = true
+			return err
+		case <-dirty:
 			later()
 		case <-m.look:
 			later()
@@ -83,20 +80,60 @@ func (m *Manager) watch(ctx context.Context) error {
 			later()
 		case <-soon.C:
 			pending = false
-			m.mu.Lock()
 			err := m.update()
-			m.mu.Unlock()
-			if err != nil {
-				return err
+			if err == nil {
+				trouble = ""
+				continue
 			}
+			// A list that changed under its reader says nothing of what is gone:
+			// nothing was changed, and it is looked at again.
+			if err.Error() != trouble {
+				trouble = err.Error()
+				m.log.Warn("looking at the NICs failed: trying again", "error", err)
+			}
+			later()
 		}
 	}
 }
 
-var errClosed = errors.New("the kernel's event socket closed")
+// groups are the kernel's announcements that touch an uplink.
+const groups = unix.RTMGRP_LINK |
+	unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV4_ROUTE | unix.RTMGRP_IPV4_RULE |
+	unix.RTMGRP_IPV6_IFADDR | unix.RTMGRP_IPV6_ROUTE | 1<<(unix.RTNLGRP_IPV6_RULE-1)
 
-// drain reads until the subscription's goroutine has ended and closed ch.
-func drain[T any](ch <-chan T) {
-	for range ch {
+// subscribe opens a socket on which the kernel announces changes. buffer is
+// the size of its receive buffer in bytes, 0 for the system's.
+func subscribe(buffer int) (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, err
+	}
+	if buffer > 0 {
+		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, buffer)
+	}
+	if err == nil {
+		err = unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups})
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "netlink"), nil
+}
+
+// hear marks dirty at every announcement, whatever it says, until the socket
+// fails or is closed.
+func hear(events *os.File, dirty chan<- struct{}) error {
+	buf := make([]byte, 4096) // an announcement that is cut off is one all the same
+	for {
+		_, err := events.Read(buf)
+		// Announcements that did not fit were lost: that too is one.
+		if err != nil && !errors.Is(err, unix.ENOBUFS) {
+			return err
+		}
+		select {
+		case dirty <- struct{}{}:
+		default:
+		}
 	}
 }
