@@ -42,6 +42,7 @@ type receiver struct {
 	began int       // what follows a jump of the sequence number, to be seen twice; -1: no jump
 
 	refused         netip.Addr // the last sender turned away
+	noisy           netip.Addr // the last sender of what is not RTP
 	refusals, noise notice
 }
 
@@ -86,7 +87,8 @@ func (r *receiver) take(b []byte, from netip.AddrPort, now time.Time) {
 	if err != nil {
 		r.drop(endpoint.DropFormat)
 		r.noise.log(r.in.env.Log, now, "a datagram is not RTP", "from", from)
-		if !r.from.IsValid() {
+		if !r.from.IsValid() && from.Addr() != r.noisy {
+			r.noisy = from.Addr()
 			r.in.set(func(s *endpoint.InputStatus) {
 				s.Reason = endpoint.Because("not_rtp", "%s sends datagrams that are not RTP: set encapsulation udp if it sends bare MPEG-TS", from.Addr())
 			})
