@@ -78,6 +78,9 @@ func (d *daemon) close() {
 	if d.control != nil {
 		d.control.Close()
 	}
+	if d.metrics != nil {
+		d.metrics.Close()
+	}
 	if d.store != nil {
 		d.store.Close()
 	}
@@ -121,12 +124,13 @@ func (d *daemon) run(ctx context.Context) error {
 		return control.Serve(ctx, d.control, d.agent, d.log)
 	})
 	if d.metrics != nil {
+		d.log.Info("serving metrics", "url", "http://"+d.metrics.Addr().String()+"/metrics")
 		part(&reporters, "metrics", reporting, func(ctx context.Context) error {
 			return serveMetrics(ctx, d.metrics, newCollector(d.engine, d.uplinks), d.log)
 		})
 	}
-	notify(d.log, "READY=1")
 	d.log.Info("running", "version", system.Version(version), "control", d.control.Addr().String())
+	notify(d.log, "READY=1")
 
 	<-reporting.Done()
 	notify(d.log, "STOPPING=1")
