@@ -134,7 +134,13 @@ func (b *brokerBox) answer(m mqtt.Message) {
 	}
 }
 
+// Document returns the latest body of a topic, and waits for one that has not
+// come yet. The schema is on no topic: it is this program's own, of the version
+// that the document names.
 func (b *brokerBox) Document(ctx context.Context, name string) (json.RawMessage, error) {
+	if name == "schema" {
+		return config.JSONSchema(), nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
 	for {

@@ -79,7 +79,7 @@ func script(t *testing.T, ctl func(stdin string, args ...string) result) {
 	ctl("", "uplinks").wants(t, 0, "127.0.0.1")
 	ctl("", "outputs", "stage/wall").wants(t, 0, "Monitor wall", "disabled")
 	ctl("", "outputs", "none").wants(t, 1, "there is no flow none")
-	for _, name := range []string{"desired", "reported", "state", "telemetry", "info", "status"} {
+	for _, name := range []string{"desired", "reported", "state", "telemetry", "info", "status", "schema"} {
 		if r := ctl("", "get", name); r.status != 0 || !json.Valid([]byte(r.out)) {
 			t.Errorf("get %s: %d\n%s%s", name, r.status, r.out, r.err)
 		}
