@@ -111,8 +111,10 @@ func (in Input) validate(at string) []endpoint.Fault {
 	case in.Protocol == SRT && in.SRT != nil:
 		faults := in.SRT.Validate(at + "/srt")
 		if n := len(in.SRT.Destinations); n > 1 {
-			faults = append(faults, endpoint.Fault{Pointer: at + "/srt/destinations", Code: endpoint.CodeQuantity,
-				Message: fmt.Sprintf("destinations has %d items: an input calls one peer", n)})
+			faults = append(faults, endpoint.Fault{
+				Pointer: at + "/srt/destinations", Code: endpoint.CodeQuantity,
+				Message: fmt.Sprintf("destinations has %d items: an input calls one peer", n),
+			})
 		}
 		return faults
 	case (in.Protocol == RTMP || in.Protocol == RTMPPull) && in.RTMP != nil:

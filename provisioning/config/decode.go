@@ -15,7 +15,7 @@ import (
 // A decoder makes typed values of nodes, as the tags of their fields say. It
 // goes on after a fault, so that all of them are found: a value with a fault
 // is left as it is where it still can help to check others, and zero if not.
-// Lists keep their length, so that pointers into the values and into the
+// Lists keep their order, so that pointers into the values and into the
 // document are the same.
 type decoder struct {
 	fields *fieldsOf
@@ -93,6 +93,10 @@ func setPreset(v reflect.Value, preset string) {
 
 // unknown reports a name that no field has.
 func (d *decoder) unknown(at, name string, fields []field, in mode) {
+	if d.faults.full() {
+		d.faults.total++ // advice is not cheap, and this one is not shown
+		return
+	}
 	var names []string
 	for i := range fields {
 		if f := &fields[i]; in.value == "" || f.belongs(in.value) {
@@ -225,10 +229,15 @@ func (d *decoder) list(n *node, at string, v reflect.Value, f *field, in mode) {
 	if len(n.items) == 0 {
 		return // an empty list and none are the same
 	}
-	v.Set(reflect.MakeSlice(v.Type(), len(n.items), len(n.items)))
+	items := n.items
+	if f.items != nil {
+		// Far more than allowed is noise, and typed it would take much memory.
+		items = items[:min(int64(len(items)), 2*f.items.max)]
+	}
+	v.Set(reflect.MakeSlice(v.Type(), len(items), len(items)))
 	item := *f
 	item.name = singular(f.name)
-	for i, it := range n.items {
+	for i, it := range items {
 		d.value(it, at+"/"+strconv.Itoa(i), v.Index(i), &item, in)
 	}
 }

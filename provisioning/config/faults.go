@@ -71,14 +71,18 @@ type faultList struct {
 	at     map[string]bool // pointers that have a fault
 }
 
+// full tells that a further fault is only counted.
+func (l *faultList) full() bool { return l.total >= maxFaults }
+
 // add takes a fault, and gives it the code of its place if it has none.
 func (l *faultList) add(f endpoint.Fault) {
 	if l.at == nil {
 		l.at = map[string]bool{}
 	}
 	l.at[f.Pointer] = true
+	full := l.full()
 	l.total++
-	if l.total > maxFaults {
+	if full {
 		return
 	}
 	if f.Code == "" {
@@ -125,5 +129,8 @@ func codeOf(pointer string) string {
 
 // escape writes a name as a part of a JSON pointer (RFC 6901 section 3).
 func escape(name string) string {
+	if !strings.ContainsAny(name, "~/") {
+		return name
+	}
 	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -11,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -311,5 +313,50 @@ func TestTags(t *testing.T) {
 	check(reflect.TypeFor[Desired]())
 	if len(seen) < 15 {
 		t.Errorf("only %d types were found", len(seen))
+	}
+}
+
+func TestLimitsAreTheEngines(t *testing.T) {
+	for _, c := range []struct {
+		typ  reflect.Type
+		name string
+		want int64
+	}{
+		{reflect.TypeFor[Settings](), "flows", relay.MaxFlows},
+		{reflect.TypeFor[relay.Flow](), "outputs", relay.MaxOutputs},
+	} {
+		fields := newFields().of(c.typ)
+		i := slices.IndexFunc(fields, func(f field) bool { return f.name == c.name })
+		if i < 0 || fields[i].items.max != c.want {
+			t.Errorf("the tags of %v allow another number of %s than %d", c.typ, c.name, c.want)
+		}
+	}
+}
+
+// TestHostileDocuments are as large as a document may be, and cost no more
+// memory than a box can spare.
+func TestHostileDocuments(t *testing.T) {
+	fill := func(head, part, tail string) []byte {
+		n := (MaxDocument - len(head) - len(tail)) / len(part)
+		return []byte(head + strings.TrimSuffix(strings.Repeat(part, n), ",") + tail)
+	}
+	for name, raw := range map[string][]byte{
+		"flows":   fill(`{"schema":"sluice.config/v1","version":1,"state":{"flows":[`, `{},`, `]}}`),
+		"outputs": fill(`{"schema":"sluice.config/v1","version":1,"state":{"flows":[{"outputs":[`, `0,`, `]}]}}`),
+		"names":   fill(`{"schema":"sluice.config/v1","version":1,"state":{`, `"":0,`, `}}`),
+		"objects": fill(`{"schema":"sluice.config/v1","version":1,"state":{"flows":[{"outputs":[`, `{"a":{}},`, `]}]}}`),
+		"allow":   fill(`{"schema":"sluice.config/v1","version":1,"state":{"flows":[{"outputs":[{"allow":"`, `;`, `"}]}]}}`),
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := Parse(raw, Options{})
+		runtime.ReadMemStats(&after)
+		var faults *Faults
+		if !errors.As(err, &faults) || len(faults.Errors) > maxFaults {
+			t.Errorf("%s: %T", name, err)
+		}
+		if mb := (after.TotalAlloc - before.TotalAlloc) >> 20; mb > 128 {
+			t.Errorf("%s: %d MB were allocated", name, mb)
+		}
 	}
 }

@@ -33,8 +33,10 @@ func resolveSecrets(doc *Document, fields *fieldsOf, faults *faultList, o Option
 			value, ok := named[ref]
 			if !ok {
 				if !faults.at["/secrets/"+escape(ref)] {
-					faults.add(endpoint.Fault{Pointer: p.at, Code: endpoint.CodeNotFound,
-						Message: p.field.name + " refers to the secret " + quote(ref) + ", which is not in secrets: add it there"})
+					faults.add(endpoint.Fault{
+						Pointer: p.at, Code: endpoint.CodeNotFound,
+						Message: p.field.name + " refers to the secret " + quote(ref) + ", which is not in secrets: add it there",
+					})
 				}
 				continue
 			}
@@ -48,8 +50,10 @@ func resolveSecrets(doc *Document, fields *fieldsOf, faults *faultList, o Option
 			}
 			value, ok := inForce[p.item]
 			if !ok {
-				faults.add(endpoint.Fault{Pointer: p.at, Code: endpoint.CodeState,
-					Message: p.field.name + " is to be kept, but none is in force here: give it"})
+				faults.add(endpoint.Fault{
+					Pointer: p.at, Code: endpoint.CodeState,
+					Message: p.field.name + " is to be kept, but none is in force here: give it",
+				})
 				continue
 			}
 			*p.secret = value
