@@ -57,7 +57,7 @@ func (out *output) Status() endpoint.OutputStatus {
 // again beside the other one.
 func (out *output) Run(ctx context.Context, from flow.Source) error {
 	if out.cfg.SmoothingLatencyMS > 0 {
-		return endpoint.Fail(endpoint.Unworkable, nil, "not_in_build", "smoothing_latency_ms is not part of this build: leave it at 0")
+		return endpoint.Fail(endpoint.Unworkable, nil, "unsupported", "smoothing is not in this build: set smoothing_latency_ms to 0")
 	}
 	cursor, err := from.Open(media.TS)
 	if err != nil {

@@ -3,6 +3,7 @@ package rtp
 import (
 	"bytes"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -349,7 +350,18 @@ func TestPortTaken(t *testing.T) {
 func TestSmoothingIsRefused(t *testing.T) {
 	f, _ := generate(t, 1)
 	err := NewOutput(OutputConfig{SmoothingLatencyMS: 100}, env("lo")).Run(t.Context(), f)
-	if phase, why := endpoint.Explain(err); phase != endpoint.Unworkable || why.Code != "not_in_build" {
+	if phase, why := endpoint.Explain(err); phase != endpoint.Unworkable || why.Code != "unsupported" {
 		t.Errorf("%v %v", phase, why)
+	}
+}
+
+func TestNamesAreResolved(t *testing.T) {
+	f, publish := generate(t, 1)
+	s := newSink(t, listenLoopback(t))
+	out, _ := startOutput(t, OutputConfig{Destinations: []Destination{{Host: "localhost", Port: s.port()}}}, f, env("lo"), 1)
+	publish(10)
+	s.wait(t, 10)
+	if d := out.Status().Destinations[0]; d.Phase != endpoint.Connected || !strings.HasPrefix(d.Address, "localhost:") {
+		t.Errorf("%+v", d)
 	}
 }
