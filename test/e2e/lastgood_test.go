@@ -1,0 +1,95 @@
+package e2e
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+)
+
+// Whatever becomes of the broker and of the box, the last good configuration is
+// in force.
+func TestLastGoodConfigurationIsAlwaysInForce(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t)
+	x := startBox(t, b)
+	l := b.listen(t)
+	rtp := udpPort(t)
+	d := document{version: 1, input: udpPort(t), outputs: []string{rtpOutput("headend", rtp, "")}}
+	publish(t, b, l, d)
+	f := feed(t, d.input, 4)
+	headend := f.viewUDP(t, "the RTP output", rtp, 12)
+	relays := func(version uint64) {
+		t.Helper()
+		x.awaitStates(t, 20*time.Second, map[string]string{"enc": "receiving", "headend": "sending"})
+		headend.receives(t, 100, 20*time.Second)
+		if got := x.report(t).Version; got != version {
+			t.Errorf("version %d is in force, not %d", got, version)
+		}
+	}
+	relays(1)
+
+	// An empty retained message takes nothing away.
+	b.publish(t, "config/desired", nil, true)
+	relays(1)
+
+	// The broker goes: the stream does not notice.
+	b.process.stop()
+	headend.receives(t, 400, 10*time.Second)
+	headend.intact(t)
+
+	// It comes back: the box does, too, and says so; a change is taken.
+	b.start(t)
+	l = b.listen(t)
+	l.next(t, 0, 60*time.Second, "status", func(m message) bool {
+		var s struct{ State string }
+		m.decode(t, &s)
+		return s.State == "ready" && !m.retained
+	})
+	d.version = 2
+	publish(t, b, l, d)
+	relays(2)
+	headend.intact(t)
+
+	// The box is restarted while there is no broker.
+	b.process.stop()
+	x.process.stop()
+	if x.process.err != nil {
+		t.Errorf("SIGTERM did not end the box cleanly: %v", x.process.err)
+	}
+	x.start(t)
+	relays(2)
+
+	// The power fails.
+	x.process.kill()
+	x.start(t)
+	relays(2)
+
+	// The power fails while a document comes in, at several moments of it. The
+	// store then holds it or the one before, and the box goes on from there.
+	b.start(t)
+	for _, after := range []time.Duration{0, 3 * time.Millisecond, 30 * time.Millisecond, 300 * time.Millisecond} {
+		l = b.listen(t)
+		l.next(t, 0, 60*time.Second, "status", func(m message) bool {
+			var s struct{ State string }
+			m.decode(t, &s)
+			return s.State == "ready"
+		})
+		before := d.version
+		d.version++
+		b.publish(t, "config/desired", d.json(), true)
+		<-time.After(after)
+		x.process.kill()
+		x.start(t)
+		var r reported
+		if err := json.Unmarshal(x.ctl(t, "get", "reported"), &r); err != nil {
+			t.Fatal(err)
+		}
+		if r.Version != uint64(before) && r.Version != uint64(d.version) {
+			t.Fatalf("killed after %v: version %d is in force, neither %d nor %d", after, r.Version, before, d.version)
+		}
+		await(t, 60*time.Second, "the retained document is in force", func() bool {
+			return x.report(t).Version == uint64(d.version)
+		})
+	}
+	relays(uint64(d.version))
+}
