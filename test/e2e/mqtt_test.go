@@ -46,6 +46,9 @@ password_file %s
 persistence true
 persistence_location %s/
 user root
+connection_messages false
+log_type error
+log_type warning
 `, b.port, users, dir))
 	b.start(t)
 	return b
