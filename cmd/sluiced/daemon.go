@@ -51,7 +51,7 @@ func newDaemon(s *settings, log *slog.Logger, lines *ring) (d *daemon, err error
 		Info:    func() config.Info { return info(box, log) },
 		Figures: box.Figures, LogTail: lines.tail, Log: log,
 		LocalUplinks: s.uplinks, BrokerUplinks: s.brokerUplinks,
-		Dial: d.dialer,
+		Dial: d.dialer, ApplyEvery: s.applyEvery,
 	}
 	if s.broker.Broker != "" {
 		options.Broker = &s.broker

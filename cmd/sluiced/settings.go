@@ -9,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -26,6 +27,7 @@ type settings struct {
 	broker                          mqtt.Config
 	brokerUplinks                   []string
 	uplinks                         []uplink.Local
+	applyEvery                      time.Duration
 	logLevel                        slog.Level
 	logJSON                         bool
 	showVersion                     bool
@@ -57,6 +59,7 @@ func flags(r *raw) *pflag.FlagSet {
 	f.StringVar(&r.control, "control", control.DefaultSocket, "`socket` for sluicectl and the console")
 	f.StringArrayVar(&r.uplinkFlags, "uplink", nil, "`NAME=INTERFACE`: a NIC role; may be repeated, the first is the default")
 	f.StringVar(&r.metrics, "metrics", "", "`address` to serve Prometheus metrics at, such as 127.0.0.1:9464")
+	f.DurationVar(&r.applyEvery, "apply-every", time.Second, "`time` in which at most one configuration is applied")
 	f.StringVar(&r.levelFlag, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&r.format, "log-format", "text", "text or json")
 	f.StringVar(&r.config, "config", defaultConfig, "`file` with any of these, as lines of key = value")
@@ -145,6 +148,9 @@ func (r *raw) check() (*settings, error) {
 		s.logJSON = true
 	default:
 		return nil, fmt.Errorf("--log-format is %q: use text or json", r.format)
+	}
+	if s.applyEvery <= 0 {
+		return nil, fmt.Errorf("--apply-every is %v: use more than nothing, such as 1s", s.applyEvery)
 	}
 	seen := make(map[string]bool)
 	for _, text := range r.uplinkFlags {

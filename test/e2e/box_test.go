@@ -24,8 +24,8 @@ type box struct {
 	logs    []*output // of every process that it was
 }
 
-// startBox starts a box. With no broker it is told of one that is not there.
-func startBox(t *testing.T, b *broker) *box {
+// startBox starts a box at a broker, with more arguments if there are any.
+func startBox(t *testing.T, b *broker, more ...string) *box {
 	t.Helper()
 	dir := t.TempDir()
 	x := &box{state: filepath.Join(dir, "state"), socket: filepath.Join(dir, "control.sock"), metrics: tcpPort(t)}
@@ -34,6 +34,7 @@ func startBox(t *testing.T, b *broker) *box {
 		"--broker", b.url(), "--broker-user", brokerUser, "--broker-password-file", b.passwordFile,
 		"--metrics", fmt.Sprintf("127.0.0.1:%d", x.metrics), "--log-level", "debug",
 	}
+	x.args = append(x.args, more...)
 	x.start(t)
 	return x
 }

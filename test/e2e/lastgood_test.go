@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 )
@@ -22,9 +23,9 @@ func TestLastGoodConfigurationIsAlwaysInForce(t *testing.T) {
 		t.Helper()
 		x.awaitStates(t, 20*time.Second, map[string]string{"enc": "receiving", "headend": "sending"})
 		headend.receives(t, 100, 20*time.Second)
-		if got := x.report(t).Version; got != version {
-			t.Errorf("version %d is in force, not %d", got, version)
-		}
+		await(t, 5*time.Second, fmt.Sprintf("version %d is in force", version), func() bool {
+			return x.report(t).Version == version
+		})
 	}
 	relays(1)
 

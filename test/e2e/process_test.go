@@ -46,7 +46,7 @@ func start(t *testing.T, path string, args []string, prepare func(*exec.Cmd)) *p
 	t.Cleanup(func() {
 		p.stop()
 		if t.Failed() {
-			t.Logf("--- output of %s %q (end):\n%s", p.name, args, p.out.tail(8000))
+			t.Logf("--- output of %s %q (end):\n%s", p.name, args, p.out.tail(4000))
 		}
 	})
 	return p

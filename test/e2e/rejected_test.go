@@ -44,7 +44,7 @@ func TestBadDocumentsAreAnsweredAndChangeNothing(t *testing.T) {
 		{"not JSON", []byte("not json"), 400, nil},
 		{"cut short", good.json()[:200], 400, nil},
 		{"a list", []byte("[]"), 400, nil},
-		{"invalid UTF-8", bytes.Replace(edit(6, func(*document) {}), []byte("Main"), []byte("M\xff\xfen"), 1), 400, nil},
+		{"invalid UTF-8", bytes.Replace(edit(6, func(*document) {}), []byte("Main"), []byte("M\xff\xfen"), 1), 415, nil},
 		{"deep nesting", []byte(strings.Repeat("[", 100_000)), 400, nil},
 		{"too large", append(edit(6, func(*document) {}), bytes.Repeat([]byte(" "), 300<<10)...), 413, nil},
 		{"an older version", edit(4, func(*document) {}), 409, nil},

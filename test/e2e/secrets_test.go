@@ -44,7 +44,7 @@ func TestSecretsAreNeverShown(t *testing.T) {
 
 	// b's peer asks for another passphrase, so that a refusal is told as well.
 	start(t, need(t, "srt-live-transmit", "srt-tools"), []string{
-		"-q", fmt.Sprintf("srt://127.0.0.1:%d?mode=listener&passphrase=not+the+same+one", push), "file://con",
+		"-q", fmt.Sprintf("srt://127.0.0.1:%d?mode=listener&passphrase=not-the-same-one", push), "file://con",
 	}, func(cmd *exec.Cmd) { cmd.Stdout = &output{} })
 	b.publish(t, "config/desired", document(1, ""), true)
 	l.next(t, 0, 10*time.Second, "config/accepted", nil)
