@@ -33,6 +33,8 @@ func TestLastGoodConfigurationIsAlwaysInForce(t *testing.T) {
 	b.publish(t, "config/desired", nil, true)
 	relays(1)
 
+	session := awaitReady(t, l, 0)
+
 	// The broker goes: the stream does not notice.
 	b.process.stop()
 	headend.receives(t, 400, 10*time.Second)
@@ -41,11 +43,7 @@ func TestLastGoodConfigurationIsAlwaysInForce(t *testing.T) {
 	// It comes back: the box does, too, and says so; a change is taken.
 	b.start(t)
 	l = b.listen(t)
-	l.next(t, 0, 60*time.Second, "status", func(m message) bool {
-		var s struct{ State string }
-		m.decode(t, &s)
-		return s.State == "ready" && !m.retained
-	})
+	session = awaitReady(t, l, session+1)
 	d.version = 2
 	publish(t, b, l, d)
 	relays(2)
@@ -70,11 +68,7 @@ func TestLastGoodConfigurationIsAlwaysInForce(t *testing.T) {
 	b.start(t)
 	for _, after := range []time.Duration{0, 3 * time.Millisecond, 30 * time.Millisecond, 300 * time.Millisecond} {
 		l = b.listen(t)
-		l.next(t, 0, 60*time.Second, "status", func(m message) bool {
-			var s struct{ State string }
-			m.decode(t, &s)
-			return s.State == "ready"
-		})
+		session = awaitReady(t, l, session+1)
 		before := d.version
 		d.version++
 		b.publish(t, "config/desired", d.json(), true)
@@ -93,4 +87,21 @@ func TestLastGoodConfigurationIsAlwaysInForce(t *testing.T) {
 		})
 	}
 	relays(uint64(d.version))
+}
+
+// awaitReady waits until the box says that it is ready, in a session whose
+// number is at least the given one, and returns that number.
+func awaitReady(t *testing.T, l *listener, session uint64) uint64 {
+	t.Helper()
+	type status struct {
+		State string `json:"state"`
+		BdSeq uint64 `json:"bd_seq"`
+	}
+	var s status
+	l.next(t, 0, 60*time.Second, "status", func(m message) bool {
+		s = status{}
+		m.decode(t, &s)
+		return s.State == "ready" && s.BdSeq >= session
+	})
+	return s.BdSeq
 }

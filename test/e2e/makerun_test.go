@@ -116,31 +116,8 @@ func probe(t *testing.T, url string) {
 	}
 }
 
-// freeBlock returns the first of 111 ports of which those that make run uses
-// are free.
-func freeBlock(t *testing.T) int {
-	t.Helper()
-	for range 100 {
-		first := udpPort(t)
-		if first > 65000 {
-			continue
-		}
-		free := true
-		for _, offset := range []int{0, 100, 101, 104, 106, 110} {
-			conn, err := net.ListenUDP("udp", &net.UDPAddr{Port: first + offset})
-			if err != nil {
-				free = false
-				continue
-			}
-			conn.Close()
-		}
-		if free && !tcpListening(first+80) && !tcpListening(first+83) {
-			return first
-		}
-	}
-	t.Fatal("no block of free ports")
-	return 0
-}
+// freeBlock returns the first of the ports that make run uses.
+func freeBlock(t *testing.T) int { return freePorts(t, 0, 80, 83, 100, 101, 104, 106, 110) }
 
 // processesOf returns the command lines of processes that are of a group, or
 // that were started with a directory in their arguments.

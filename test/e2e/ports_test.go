@@ -2,54 +2,64 @@ package e2e
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"testing"
 )
 
-// claimed are the UDP ports that some test was given: the kernel may offer one
-// again before it is in use.
+// Ports are taken from below those that the kernel gives to sockets that name
+// none (net.ipv4.ip_local_port_range begins at 32768), so that nothing else
+// comes upon one between its choice and its use.
+const (
+	lowestPort  = 10_000
+	highestPort = 32_000
+)
+
+// claimed are the ports that some test was given.
 var claimed sync.Map
 
-func claim(port int) bool {
-	_, taken := claimed.LoadOrStore(port, true)
-	return !taken
+// freePorts returns the first of a block of ports, of which those at the
+// offsets are free for UDP and TCP. It is even.
+func freePorts(t *testing.T, offsets ...int) int {
+	t.Helper()
+	for range 1000 {
+		first := (lowestPort + rand.IntN(highestPort-lowestPort)) &^ 1
+		free := true
+		for _, offset := range offsets {
+			free = free && freePort(first+offset)
+		}
+		if free {
+			return first
+		}
+	}
+	t.Fatal("no free ports")
+	return 0
+}
+
+func freePort(port int) bool {
+	if _, taken := claimed.LoadOrStore(port, true); taken {
+		return false
+	}
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{Port: port})
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
+	if err != nil {
+		return false
+	}
+	l.Close()
+	return true
 }
 
 // udpPort returns a UDP port that nobody uses: even, with the next one free as
 // well, as RTP wants it.
-func udpPort(t *testing.T) int {
-	t.Helper()
-	for range 100 {
-		a, err := net.ListenUDP("udp", &net.UDPAddr{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := a.LocalAddr().(*net.UDPAddr).Port
-		b, err := net.ListenUDP("udp", &net.UDPAddr{Port: port + 1})
-		a.Close()
-		if err != nil {
-			continue
-		}
-		b.Close()
-		if port%2 == 0 && claim(port) {
-			return port
-		}
-	}
-	t.Fatal("no free UDP port")
-	return 0
-}
+func udpPort(t *testing.T) int { return freePorts(t, 0, 1) }
 
 // tcpPort returns a TCP port that nobody uses.
-func tcpPort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
+func tcpPort(t *testing.T) int { return freePorts(t, 0) }
 
 func tcpListening(port int) bool {
 	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
