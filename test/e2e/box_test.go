@@ -43,11 +43,11 @@ func (x *box) start(t *testing.T) {
 	t.Helper()
 	x.process = start(t, program("sluiced"), x.args, nil)
 	x.logs = append(x.logs, x.process.out)
-	await(t, 15*time.Second, "the box answers on its socket", func() bool {
+	await(t, 15*time.Second, "the box tells its state on its socket", func() bool {
 		if !x.process.running() {
 			t.Fatalf("sluiced ended: %v\n%s", x.process.err, x.process.out.tail(4000))
 		}
-		return exec.Command(program("sluicectl"), "--control", x.socket, "status").Run() == nil
+		return exec.Command(program("sluicectl"), "--control", x.socket, "get", "state").Run() == nil
 	})
 }
 
