@@ -212,9 +212,10 @@ func (a *Agent) dialers() []mqtt.Dialer {
 // Run puts the stored document in force, and serves until ctx is done. The
 // Engine goes on relaying afterwards: that is for its owner to end.
 func (a *Agent) Run(ctx context.Context) error {
-	if err := a.restore(); err != nil {
+	if err := a.restore(ctx); err != nil {
 		return err
 	}
+	a.look() // so that a session has something to tell from its first moment on
 	var running sync.WaitGroup
 	defer running.Wait()
 	ctx, cancel := context.WithCancel(ctx)
@@ -235,7 +236,6 @@ func (a *Agent) loop(ctx context.Context) {
 	defer telemetry.Stop()
 	slot := time.NewTimer(0) // when the next document may be applied
 	defer slot.Stop()
-	a.look()
 	open := true
 	for {
 		// A document waits in the inbox, where a newer one replaces it, and an
@@ -253,10 +253,10 @@ func (a *Agent) loop(ctx context.Context) {
 			open = true
 		case <-desired:
 			if r := a.inbox.take(); r != nil {
-				applied = a.processDesired(r)
+				applied = a.processDesired(ctx, r)
 			}
 		case e := <-edits:
-			applied = a.processEdit(e)
+			applied = a.processEdit(ctx, e)
 		case <-sample.C:
 			a.look()
 		case <-telemetry.C:
@@ -272,7 +272,7 @@ func (a *Agent) loop(ctx context.Context) {
 
 // restore puts the newest good document of the store in force. A box that has
 // none starts empty. The error says that the store cannot be read at all.
-func (a *Agent) restore() error {
+func (a *Agent) restore(ctx context.Context) error {
 	var document *config.Document
 	record, passedOver, err := a.o.Store.Load(func(r store.Record) (err error) {
 		// Another build may have written it, whose rules were others.
@@ -300,12 +300,16 @@ func (a *Agent) restore() error {
 		a.event(config.SeverityError, "store_fallback", "store",
 			fmt.Sprintf("what was stored last cannot be used: %s", instead), map[string]any{"version": f.version()})
 	}
-	a.enforce(f)
+	a.enforce(ctx, f)
 	return nil
 }
 
-// enforce makes the box obey f.
-func (a *Agent) enforce(f *inForce) {
+// settleTime bounds how long the Engine is given to show a new document.
+const settleTime = 500 * time.Millisecond
+
+// enforce makes the box obey f, and waits until the Engine shows what became
+// of it: what is told next is then about f.
+func (a *Agent) enforce(ctx context.Context, f *inForce) {
 	if err := a.o.Uplinks.Set(f.document.State.Uplinks); err != nil {
 		// They are taken all the same, and looked at again.
 		a.log.Error("NICs", "error", err)
@@ -313,4 +317,15 @@ func (a *Agent) enforce(f *inForce) {
 	a.o.Engine.Apply(f.document.Engine())
 	a.inForce.Store(f)
 	a.health.appliedAt = time.Now()
+
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for ctx.Err() == nil && a.o.Engine.Report().Time.Before(a.health.appliedAt) {
+		select {
+		case <-ctx.Done():
+		case <-again.C:
+		}
+	}
 }

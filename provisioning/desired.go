@@ -51,10 +51,10 @@ type verdict struct {
 
 // processDesired decides on a document of the fleet, and tells whether it
 // came into force now.
-func (a *Agent) processDesired(raw []byte) (applied bool) {
+func (a *Agent) processDesired(ctx context.Context, raw []byte) (applied bool) {
 	document, v := a.decide(raw, false)
 	if v == (verdict{}) {
-		v = a.apply(document, config.OriginFleet)
+		v = a.apply(ctx, document, config.OriginFleet)
 	}
 	seen := uint64(0)
 	switch {
@@ -73,13 +73,13 @@ func (a *Agent) processDesired(raw []byte) (applied bool) {
 }
 
 // processEdit does the same for a local edit.
-func (a *Agent) processEdit(e *edit) (applied bool) {
+func (a *Agent) processEdit(ctx context.Context, e *edit) (applied bool) {
 	if e.ctx.Err() != nil {
 		return false // nobody waits for it any more
 	}
 	document, v := a.decide(e.raw, true)
 	if v == (verdict{}) {
-		v = a.apply(document, config.OriginLocal)
+		v = a.apply(ctx, document, config.OriginLocal)
 	}
 	a.report()
 	who := map[string]any{"uid": e.by.UID, "pid": e.by.PID}
@@ -188,7 +188,7 @@ func (a *Agent) contradictions(s *config.Settings) (faults []endpoint.Fault) {
 
 // apply stores a document and puts it in force. What cannot be stored does not
 // come into force: the box would forget it.
-func (a *Agent) apply(document *config.Document, origin string) verdict {
+func (a *Agent) apply(ctx context.Context, document *config.Document, origin string) verdict {
 	e := envelope{document.Version, document.ClientToken}
 	stored, err := document.Stored()
 	if err == nil {
@@ -207,7 +207,7 @@ func (a *Agent) apply(document *config.Document, origin string) verdict {
 		return verdict{rejected: a.rejection(e, codeNotStored, "the state directory cannot be written: nothing was changed")}
 	}
 	a.health.storeDamaged = false
-	a.enforce(&inForce{document: document, digest: document.Digest, origin: origin, desired: document.Version})
+	a.enforce(ctx, &inForce{document: document, digest: document.Digest, origin: origin, desired: document.Version})
 	a.log.Info("configuration in force", "version", document.Version, "origin", origin)
 	a.event(config.SeverityInfo, "config_applied", "config", fmt.Sprintf("version %d is in force", document.Version),
 		map[string]any{"version": document.Version, "origin": origin, "digest": document.Digest})

@@ -30,12 +30,14 @@ type fakeEngine struct {
 	applied []relay.Config
 	flows   func(relay.Config) []relay.FlowReport // nil: every output waits, every input receives
 	kicked  []string
+	lag     time.Duration // until a report shows what was applied
+	at      time.Time     // of the last Apply
 }
 
 func (e *fakeEngine) Apply(c relay.Config) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.applied = append(e.applied, c)
+	e.applied, e.at = append(e.applied, c), time.Now()
 }
 
 func (e *fakeEngine) set(flows func(relay.Config) []relay.FlowReport) {
@@ -60,6 +62,10 @@ func (e *fakeEngine) Report() relay.Report {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	r := relay.Report{Time: time.Now()}
+	if time.Since(e.at) < e.lag {
+		r.Time = e.at.Add(-time.Millisecond)
+		return r
+	}
 	if len(e.applied) == 0 {
 		return r
 	}

@@ -3,6 +3,7 @@ package provisioning
 import (
 	"strconv"
 	"sync"
+	"time"
 
 	"sluice/provisioning/config"
 	"sluice/provisioning/mqtt"
@@ -17,12 +18,13 @@ type presence struct {
 	mu    sync.Mutex
 	bdSeq uint64
 	state string // as last told
+	since time.Time
 }
 
 // load goes on counting where the last start of the daemon stopped. A number
 // that is lost starts again: boot_id tells the two apart.
 func (p *presence) load(a *Agent) {
-	p.state = config.StatusDisconnected
+	p.state, p.since = config.StatusDisconnected, now()
 	text, err := a.o.Store.Get(presenceName)
 	if err != nil {
 		return
@@ -52,9 +54,10 @@ func (a *Agent) present(moment mqtt.Presence) mqtt.Message {
 	case mqtt.Gone:
 		state = config.StatusDisconnected
 	}
-	body := marshal(config.Status{State: state, BdSeq: p.bdSeq, BootID: a.bootID, Timestamp: now()})
+	at := now()
+	body := marshal(config.Status{State: state, BdSeq: p.bdSeq, BootID: a.bootID, Timestamp: at})
 	if moment != mqtt.Lost {
-		p.state = state
+		p.state, p.since = state, at
 	}
 	return mqtt.Message{Topic: a.topic("status"), Payload: body, QoS: 1, Retained: true}
 }
@@ -62,13 +65,16 @@ func (a *Agent) present(moment mqtt.Presence) mqtt.Message {
 // status is what the box tells of itself on its own socket: a session that
 // broke is disconnected there.
 func (a *Agent) status() config.Status {
-	connected := a.client != nil && a.client.Status().Connected
+	var session mqtt.Status
+	if a.client != nil {
+		session = a.client.Status()
+	}
 	p := &a.presence
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := config.Status{State: p.state, BdSeq: p.bdSeq, BootID: a.bootID, Timestamp: now()}
-	if !connected {
-		s.State = config.StatusDisconnected
+	s := config.Status{State: p.state, BdSeq: p.bdSeq, BootID: a.bootID, Timestamp: p.since}
+	if !session.Connected && s.State != config.StatusDisconnected {
+		s.State, s.Timestamp = config.StatusDisconnected, stamp(session.Since)
 	}
 	return s
 }

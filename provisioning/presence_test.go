@@ -29,8 +29,10 @@ func TestSessionsAreNumbered(t *testing.T) {
 		say(mqtt.Lost, "lost", 2) // the first attempt failed
 		say(mqtt.Init, "init", 2)
 		say(mqtt.Ready, "ready", 2)
-		if body, _ := b.Document("status"); field(t, string(body), "state") != "ready" {
-			t.Errorf("at the box: %s", body)
+		since := now()
+		time.Sleep(time.Minute)
+		if got := b.status(); got.State != "ready" || !got.Timestamp.Equal(since) {
+			t.Errorf("at the box: %+v, ready since %v", got, since)
 		}
 		say(mqtt.Lost, "lost", 3)
 		say(mqtt.Init, "init", 3)

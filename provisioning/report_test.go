@@ -171,6 +171,37 @@ func TestReportedFollowsTheBox(t *testing.T) {
 	})
 }
 
+// The first that is told of a document is what became of it, although the
+// Engine needs a moment to show it; and an Engine that shows nothing does not
+// keep the answer back for long.
+func TestReportWaitsForTheEngine(t *testing.T) {
+	for lag, status := range map[time.Duration]string{200 * time.Millisecond: "degraded", time.Hour: "applied"} {
+		synctest.Test(t, func(t *testing.T) {
+			b := startBox(t, "", nil)
+			time.Sleep(time.Second)
+			b.engine.mu.Lock()
+			b.engine.lag = lag
+			b.engine.mu.Unlock()
+			b.engine.set(func(c relay.Config) []relay.FlowReport {
+				flows := allWell(c)
+				flows[0].Outputs[0].State = relay.Invalid
+				return flows
+			})
+			before := len(b.fleet.on("config/reported"))
+			b.publish(document(1, "a", ""))
+			time.Sleep(settleTime + time.Millisecond)
+			synctest.Wait()
+			reported := b.fleet.on("config/reported")[before:]
+			if len(reported) != 1 || field(t, reported[0].body, "version") != 1.0 || field(t, reported[0].body, "status") != status {
+				t.Errorf("after %v: %v", lag, reported)
+			}
+			if len(b.fleet.on("config/accepted")) != 1 {
+				t.Errorf("after %v: no answer", lag)
+			}
+		})
+	}
+}
+
 func TestAlarmsOfInputs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := startBox(t, "", nil)

@@ -261,10 +261,13 @@ func (c *Client) setStatus(connected, ready bool, reason *endpoint.Reason) {
 	if ready && !old.Ready {
 		c.cfg.Log.Info("connected to the broker", "broker", c.broker.Redacted())
 	}
-	if reason != nil && (old.Reason == nil || *reason != *old.Reason) {
+	if reason != nil && reason != ended && (old.Reason == nil || *reason != *old.Reason) {
 		c.cfg.Log.Warn("broker", "broker", c.broker.Redacted(), "code", reason.Code, "reason", reason.Message)
 	}
 }
+
+// ended is the reason after Run.
+var ended = endpoint.Because("broker_unreachable", "the connection was ended")
 
 // healthy is how long a session must have lasted for the back-off to start
 // from the beginning: a broker that accepts and drops is not to be stormed.
@@ -291,7 +294,7 @@ func (c *Client) Run(ctx context.Context) error {
 			pause.reset()
 		}
 	}
-	c.setStatus(false, false, endpoint.Because("broker_unreachable", "the connection was ended"))
+	c.setStatus(false, false, ended)
 	return nil
 }
 
