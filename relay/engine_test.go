@@ -81,11 +81,13 @@ func inBubble(t *testing.T, o Options, test func(t *testing.T, b *box)) {
 		ended := make(chan error)
 		go func() { ended <- b.Run(ctx) }()
 		synctest.Wait()
+		defer func() { // also where the test gives up
+			cancel()
+			if err := <-ended; err != nil {
+				t.Errorf("Run: %v", err)
+			}
+		}()
 		test(t, b)
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("Run: %v", err)
-		}
 	})
 }
 
@@ -563,6 +565,23 @@ func TestReportFollowsTheMedia(t *testing.T) {
 		}
 		if got := strings.Join(r.PlaybackURLs, " "); got != "srt://192.0.2.1:1 srt://[2001:db8::1]:1" {
 			t.Errorf("playback at %s", got)
+		}
+	})
+}
+
+func TestRemovedFlowEndsItsReaders(t *testing.T) {
+	inBubble(t, Options{}, func(t *testing.T, b *box) {
+		b.Apply(one())
+		c, err := b.streams[0].flow.Open(media.TS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Apply(Config{})
+		if _, _, err := c.Next(t.Context(), make([]media.Packet, 1)); err != io.EOF {
+			t.Errorf("a reader of a removed flow gets %v", err)
+		}
+		if n := len(b.Report().Flows); n != 0 {
+			t.Errorf("%d flows are reported", n)
 		}
 	})
 }

@@ -28,6 +28,9 @@ func ParseAllow(s string) (netip.Prefix, error) {
 		}
 		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 	}
+	if p.Addr().Is4In6() && p.Bits() >= 96 { // Contains compares IPv4 as IPv4
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
 	return p.Masked(), nil
 }
 
