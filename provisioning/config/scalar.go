@@ -50,11 +50,16 @@ func (d *decoder) allow(n *node, at string, to *endpoint.AllowList, f *field) {
 		if text == "" && !strings.Contains(n.text, ";") {
 			return
 		}
+		d.count(strings.Count(text, ";")+1, at, f)
 		for part := range strings.SplitSeq(text, ";") {
+			if int64(len(entries)) == f.items.max {
+				break // more is a fault already
+			}
 			entries = append(entries, entry{part, at})
 		}
 	case listKind:
-		for i, it := range n.items {
+		d.count(len(n.items), at, f)
+		for i, it := range n.items[:min(int64(len(n.items)), f.items.max)] {
 			place := fmt.Sprintf("%s/%d", at, i)
 			if it.kind != stringKind {
 				d.faults.addf(place, "%s has %v: give a CIDR prefix such as 203.0.113.0/28", f.name, it.kind)
@@ -66,7 +71,6 @@ func (d *decoder) allow(n *node, at string, to *endpoint.AllowList, f *field) {
 		d.wrong(n, at, f, reflect.TypeFor[endpoint.AllowList]())
 		return
 	}
-	d.count(len(entries), at, f)
 	for _, e := range entries {
 		p, err := endpoint.ParseAllow(e.text)
 		if err != nil {
