@@ -69,7 +69,7 @@ func flags(o *options) *pflag.FlagSet {
 func help() string {
 	var o options
 	return "sluice-fleet lists boxes and their state, and serves an MQTT broker unless one\nis named.\n\n" +
-		"Usage:\n  sluice-fleet [flags]\n\nFlags:\n" + flags(&o).FlagUsages()
+		"Usage:\n  sluice-fleet [flags]\n\nFlags:\n" + flags(&o).FlagUsagesWrapped(80)
 }
 
 // run serves until ctx is done and returns the exit status.

@@ -176,6 +176,5 @@ func (w *watcher) state(s config.StateReport) {
 }
 
 func (w *watcher) say(at time.Time, item, what string) {
-	line := fmt.Sprintf("%s  %-20s  %s", at.Local().Format(time.TimeOnly), clean(item), clean(what))
-	fmt.Fprintln(w.c.out, cut(line, w.c.width))
+	fmt.Fprintf(w.c.out, "%s  %-20s  %s\n", at.Local().Format(time.TimeOnly), clean(item), clean(what))
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -121,6 +122,7 @@ Without --broker it speaks to the daemon on this box; with --broker and
 		},
 	}
 	root.SetVersionTemplate("sluicectl {{.Version}}\n")
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 80"))
 	f := root.PersistentFlags()
 	f.StringVar(&c.socket, "control", control.DefaultSocket, "`socket` of the daemon on this box")
 	f.StringVar(&c.broker.Broker, "broker", "", "`URL` of the fleet's broker: mqtt://, mqtts://, ws:// or wss://")

@@ -57,9 +57,10 @@ func (c *command) outputAdd() *cobra.Command {
 What has no flag of its own is set by --set, with the name that it has in the
 document; or the whole output is read from a JSON file.`,
 		Example: `  sluicectl output add stage wall --protocol SRT --mode listener --port 9100
-  sluicectl output add stage hub --protocol SRT --mode caller --to hub.example.com:7000 \
-      --key-length 32 --passphrase-file /etc/sluice/hub.pass
-  sluicectl output add stage headend --protocol RTP --to 239.1.1.1:5004 --uplink lan0 --set rtp.ttl=4`,
+  sluicectl output add stage hub --protocol SRT --mode caller \
+      --to hub.example.com:7000 --key-length 32 --passphrase-file hub.pass
+  sluicectl output add stage headend --protocol RTP --to 239.1.1.1:5004 \
+      --uplink lan0 --set rtp.destinations.0.uplink=lan1`,
 		Args:              argsBetween(1, 2, "FLOW and OUTPUT"),
 		ValidArgsFunction: c.completeFlows,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -104,7 +105,7 @@ document; or the whole output is read from a JSON file.`,
 	fl.StringVar(&f.encapsulation, "encapsulation", "", "RTP: rtp or udp")
 	fl.IntVar(&f.ttl, "ttl", 0, "RTP: time to live")
 	fl.StringArrayVar(&f.set, "set", nil, "`field=value` of the document, such as srt.peer_idle_timeout_ms=8000; may be repeated")
-	fl.StringVar(&f.file, "file", "", "`file` with the output as a JSON object, - for standard input; flags come on top")
+	fl.StringVar(&f.file, "file", "", "`file` with the output as a JSON object, - for standard input; flags are put on top")
 	f.secrets.register(fl)
 	completeWords(cmd, "protocol", relay.SRT, relay.RTMPPush, relay.RTMPPull, relay.RTP, relay.RTSP)
 	completeWords(cmd, "mode", "listener", "caller", "serve", "announce")

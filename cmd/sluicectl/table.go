@@ -10,8 +10,9 @@ import (
 	"unicode/utf8"
 )
 
-// A table is lines of cells in columns. The last column takes what room is
-// left; where lines have an end, it is cut there.
+// A table is lines of cells in columns. The last column is for sentences:
+// where one does not fit beside the others, it stands below them. The first
+// is for names: where one is too long, it stands above.
 type table struct {
 	head []string
 	rows [][]string
@@ -23,26 +24,71 @@ const gap = "  "
 
 func (t *table) print(w io.Writer, width int) {
 	all := append([][]string{t.head}, t.rows...)
-	columns := make([]int, len(t.head))
+	last := len(t.head) - 1
+	columns := make([]int, last)
 	for _, row := range all {
-		for i, cell := range row {
+		for i, cell := range row[:last] {
 			columns[i] = max(columns[i], utf8.RuneCountInString(clean(cell)))
 		}
 	}
+	if width > 0 {
+		room := width - utf8.RuneCountInString(t.head[last])
+		for _, w := range columns[1:] {
+			room -= w + len(gap)
+		}
+		columns[0] = min(columns[0], max(room-len(gap), 0))
+	}
 	for _, row := range all {
 		var line strings.Builder
-		for i, cell := range row {
+		for i, cell := range row[:last] {
 			cell = clean(cell)
-			if i > 0 {
-				line.WriteString(gap)
+			if utf8.RuneCountInString(cell) > columns[i] { // of the first column
+				fmt.Fprintln(w, cut(cell, width))
+				cell = ""
 			}
-			line.WriteString(cell)
-			if i < len(row)-1 {
-				line.WriteString(strings.Repeat(" ", columns[i]-utf8.RuneCountInString(cell)))
-			}
+			line.WriteString(cell + strings.Repeat(" ", columns[i]-utf8.RuneCountInString(cell)) + gap)
+		}
+		sentence := clean(row[last])
+		if whole := line.String() + sentence; width <= 0 || utf8.RuneCountInString(whole) <= width {
+			fmt.Fprintln(w, strings.TrimRight(whole, " "))
+			continue
 		}
 		fmt.Fprintln(w, cut(strings.TrimRight(line.String(), " "), width))
+		for _, part := range wrap(sentence, width-2*len(gap)) {
+			fmt.Fprintln(w, gap+gap+part)
+		}
 	}
+}
+
+// wrap breaks a sentence into lines of at most width columns, between words
+// where it can.
+func wrap(sentence string, width int) (lines []string) {
+	width = max(width, 10)
+	line := ""
+	for word := range strings.FieldsSeq(sentence) {
+		for utf8.RuneCountInString(word) > width {
+			runes := []rune(word)
+			if line != "" {
+				lines = append(lines, line)
+				line = ""
+			}
+			lines = append(lines, string(runes[:width]))
+			word = string(runes[width:])
+		}
+		switch {
+		case line == "":
+			line = word
+		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) <= width:
+			line += " " + word
+		default:
+			lines = append(lines, line)
+			line = word
+		}
+	}
+	if line != "" {
+		lines = append(lines, line)
+	}
+	return lines
 }
 
 // cut shortens a line to width columns; 0 leaves it.

@@ -70,7 +70,7 @@ func flags(r *raw) *pflag.FlagSet {
 func help() string {
 	var r raw
 	return "sluiced relays live streams as its configuration says, and reports to the fleet.\n\n" +
-		"Usage:\n  sluiced [flags]\n\nFlags:\n" + flags(&r).FlagUsages() +
+		"Usage:\n  sluiced [flags]\n\nFlags:\n" + flags(&r).FlagUsagesWrapped(80) +
 		"\nPasswords and keys are given in files. SIGTERM ends the daemon, SIGHUP reads\n" +
 		"log-level from the configuration file again and looks at the NICs.\n"
 }

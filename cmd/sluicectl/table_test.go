@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/provisioning/config"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// still is a box whose documents never change.
+type still map[string]string
+
+func (s still) Document(_ context.Context, name string) (json.RawMessage, error) {
+	if body, ok := s[name]; ok {
+		return json.RawMessage(body), nil
+	}
+	return nil, errors.New("there is no such document")
+}
+
+func (s still) Peek(ctx context.Context, name string) (json.RawMessage, bool) {
+	body, err := s.Document(ctx, name)
+	return body, err == nil
+}
+
+func (s still) Apply(context.Context, []byte) (config.Accepted, error) {
+	return config.Accepted{}, errors.New("nothing changes")
+}
+
+func (s still) Request(context.Context, string, any) (json.RawMessage, error) {
+	return nil, errors.New("nothing happens")
+}
+func (s still) Watch(context.Context, func(string, json.RawMessage) error) error { return nil }
+func (s still) Close()                                                           {}
+
+func TestTables(t *testing.T) {
+	documents := still{}
+	raw, err := os.ReadFile("testdata/box.json")
+	check(t, err)
+	var all map[string]json.RawMessage
+	check(t, json.Unmarshal(raw, &all))
+	for name, body := range all {
+		documents[name] = string(body)
+	}
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	for _, args := range []string{"status", "uplinks", "flows", "outputs", "outputs stage", "outputs stage/wall"} {
+		var out, errs screen
+		c := &command{in: strings.NewReader(""), out: &out, err: &errs, width: 80, now: func() time.Time { return now }, box: documents}
+		if status := c.run(t.Context(), strings.Fields(args)); status != 0 {
+			t.Errorf("%s: %d\n%s", args, status, &errs)
+		}
+		for line := range strings.Lines(out.String()) {
+			if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > 80 {
+				t.Errorf("%s: a line of %d columns: %s", args, n, line)
+			}
+			if strings.ContainsAny(line, "\x1b\x07") {
+				t.Errorf("%s: a control character: %q", args, line)
+			}
+		}
+		golden := "testdata/" + strings.NewReplacer(" ", "-", "/", "-").Replace(args) + ".golden"
+		if *update {
+			check(t, os.WriteFile(golden, []byte(out.String()), 0o644))
+		}
+		want, err := os.ReadFile(golden)
+		check(t, err)
+		if out.String() != string(want) {
+			t.Errorf("%s:\n%s\nwant:\n%s", args, &out, want)
+		}
+	}
+}
+
+func TestScaled(t *testing.T) {
+	for n, want := range map[uint64]string{
+		0: "0 b/s", 999: "999 b/s", 1000: "1.0 kb/s", 99_900: "99.9 kb/s", 100_000: "100 kb/s",
+		999_499: "999 kb/s", 999_600: "1.0 Mb/s", 5_120_000: "5.1 Mb/s", 12_345_678_901: "12.3 Gb/s", 5_000_000_000_000: "5000 Gb/s",
+	} {
+		if got := bitrate(n); got != want {
+			t.Errorf("%d: got %s, want %s", n, got, want)
+		}
+	}
+}
+
+func TestRedact(t *testing.T) {
+	got := string(redact([]byte(`{"schema": "x", "version": 12345678901234567, "surprise": "s1", "secrets": {"a": "s2", "b": {"x": "s3"}},
+		"state": {"flows": [{"id": "f", "outputs": [
+			{"id": "o", "srt": {"passphrase": "s4", "passphrse": "s5", "port": 9000}, "allow": "10.0.0.0/8"},
+			{"id": "p", "rtmp": {"destinations": [{"url": "rtmp://h/a", "stream_key": "s6"}]}},
+			{"id": "q", "rtmp": {"stream_key": "public"}, "rtsp": {"password": ["s7"], "username": {"deep": "s8"}}}]}]}}`)))
+	for _, secret := range []string{"s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8"} {
+		if strings.Contains(got, `"`+secret+`"`) {
+			t.Errorf("%s is shown: %s", secret, got)
+		}
+	}
+	for _, kept := range []string{"12345678901234567", `"stream_key":"public"`, `"allow":"10.0.0.0/8"`, `"passphrase":{"set":true}`, `"a":{"set":true}`, "rtmp://h/a"} {
+		if !strings.Contains(got, kept) {
+			t.Errorf("%s is lost: %s", kept, got)
+		}
+	}
+	if got := string(redact([]byte(`not json: "s1"`))); strings.Contains(got, "s1") {
+		t.Errorf("what cannot be read is shown: %s", got)
+	}
+}
