@@ -33,39 +33,71 @@ func TestRequests(t *testing.T) {
 			retained   bool
 			want       string
 		}{
-			{"output-kick", `{"transaction":"1","expires":"` + later + `","data":{"flow":"f","output":"o","session":"s1"}}`, false,
-				`{"transaction":"1","status":"ok"}`},
-			{"output-kick", `{"transaction":"2","expires":"` + later + `","data":{"flow":"f","output":"o","session":"s2"}}`, false,
-				`{"transaction":"2","status":"error","error":{"code":404,"message":"session \"s2\": not found"}}`},
-			{"output-kick", `{"transaction":"3","expires":"` + later + `","data":{"flow":"f"}}`, false,
-				`{"transaction":"3","status":"error","error":{"code":400,"message":"data needs flow, output and session"}}`},
-			{"output-kick", `{"transaction":"4","expires":"` + later + `","data":{"flow":"f","outptu":"o"}}`, false,
-				`{"transaction":"4","status":"error","error":{"code":400,"message":"data cannot be read: json: unknown field \"outptu\""}}`},
-			{"output-kick", `{"transaction":"5","expires":"` + later + `","data":{"flow":"f","output":"o","session":"s1"}}`, true,
-				`{"transaction":"5","status":"error","error":{"code":400,"message":"the request was retained: publish it without the retain flag"}}`},
+			{
+				"output-kick", `{"transaction":"1","expires":"` + later + `","data":{"flow":"f","output":"o","session":"s1"}}`, false,
+				`{"transaction":"1","status":"ok"}`,
+			},
+			{
+				"output-kick", `{"transaction":"2","expires":"` + later + `","data":{"flow":"f","output":"o","session":"s2"}}`, false,
+				`{"transaction":"2","status":"error","error":{"code":404,"message":"session \"s2\": not found"}}`,
+			},
+			{
+				"output-kick", `{"transaction":"3","expires":"` + later + `","data":{"flow":"f"}}`, false,
+				`{"transaction":"3","status":"error","error":{"code":400,"message":"data needs flow, output and session"}}`,
+			},
+			{
+				"output-kick", `{"transaction":"4","expires":"` + later + `","data":{"flow":"f","outptu":"o"}}`, false,
+				`{"transaction":"4","status":"error","error":{"code":400,"message":"data cannot be read: json: unknown field \"outptu\""}}`,
+			},
+			{
+				"output-kick", `{"transaction":"5","expires":"` + later + `","data":{"flow":"f","output":"o","session":"s1"}}`, true,
+				`{"transaction":"5","status":"error","error":{"code":400,"message":"the request was retained: publish it without the retain flag"}}`,
+			},
 			{"flow-restart", `{"transaction":"6","expires":"` + later + `","data":{"flow":"f"}}`, false, `{"transaction":"6","status":"ok"}`},
-			{"flow-restart", `{"transaction":"7","expires":"` + later + `","data":{"flow":"broken"}}`, false,
-				`{"transaction":"7","status":"error","error":{"code":500,"message":"it cannot be restarted"}}`},
-			{"log-tail", `{"transaction":"8","expires":"` + later + `","data":{"lines":2}}`, false,
-				`{"transaction":"8","status":"ok","data":{"lines":["b","c"]}}`},
-			{"log-tail", `{"transaction":"9","expires":"` + later + `","data":{"lines":0}}`, false,
-				`{"transaction":"9","status":"error","error":{"code":400,"message":"lines is 0: use 1 to 1000"}}`},
-			{"identify", `{"transaction":"10","expires":"` + later + `","data":{"seconds":5}}`, false,
-				`{"transaction":"10","status":"error","error":{"code":501,"message":"this build knows no light or sound of the box to identify it by"}}`},
-			{"reboot", `{"transaction":"11","expires":"` + later + `"}`, false,
-				`{"transaction":"11","status":"error","error":{"code":501,"message":"this build cannot reboot the box"}}`},
-			{"support-bundle", `{"transaction":"12","expires":"` + later + `"}`, false,
-				`{"transaction":"12","status":"error","error":{"code":501,"message":"this build makes no support bundle: ask for log-tail"}}`},
-			{"dance", `{"transaction":"13","expires":"` + later + `"}`, false,
-				`{"transaction":"13","status":"error","error":{"code":404,"message":"there is no request \"dance\""}}`},
-			{"reboot", `{"transaction":"14","expires":"` + past + `"}`, false,
-				`{"transaction":"14","status":"error","error":{"code":408,"message":"the request expired at ` + past + `, and it is ` + now().Format(time.RFC3339) + ` here"}}`},
-			{"reboot", `{"transaction":"15"}`, false,
-				`{"transaction":"15","status":"error","error":{"code":400,"message":"expires is missing: say until when the request is wanted"}}`},
-			{"reboot", `{"expires":"` + later + `"}`, false,
-				`{"transaction":"","status":"error","error":{"code":400,"message":"transaction is missing or longer than 64: every request needs its own"}}`},
-			{"reboot", `[]`, false,
-				`{"transaction":"","status":"error","error":{"code":400,"message":"the request cannot be read: json: cannot unmarshal array into Go value of type config.Request"}}`},
+			{
+				"flow-restart", `{"transaction":"7","expires":"` + later + `","data":{"flow":"broken"}}`, false,
+				`{"transaction":"7","status":"error","error":{"code":500,"message":"it cannot be restarted"}}`,
+			},
+			{
+				"log-tail", `{"transaction":"8","expires":"` + later + `","data":{"lines":2}}`, false,
+				`{"transaction":"8","status":"ok","data":{"lines":["b","c"]}}`,
+			},
+			{
+				"log-tail", `{"transaction":"9","expires":"` + later + `","data":{"lines":0}}`, false,
+				`{"transaction":"9","status":"error","error":{"code":400,"message":"lines is 0: use 1 to 1000"}}`,
+			},
+			{
+				"identify", `{"transaction":"10","expires":"` + later + `","data":{"seconds":5}}`, false,
+				`{"transaction":"10","status":"error","error":{"code":501,"message":"this build knows no light or sound of the box to identify it by"}}`,
+			},
+			{
+				"reboot", `{"transaction":"11","expires":"` + later + `"}`, false,
+				`{"transaction":"11","status":"error","error":{"code":501,"message":"this build cannot reboot the box"}}`,
+			},
+			{
+				"support-bundle", `{"transaction":"12","expires":"` + later + `"}`, false,
+				`{"transaction":"12","status":"error","error":{"code":501,"message":"this build makes no support bundle: ask for log-tail"}}`,
+			},
+			{
+				"dance", `{"transaction":"13","expires":"` + later + `"}`, false,
+				`{"transaction":"13","status":"error","error":{"code":404,"message":"there is no request \"dance\""}}`,
+			},
+			{
+				"reboot", `{"transaction":"14","expires":"` + past + `"}`, false,
+				`{"transaction":"14","status":"error","error":{"code":408,"message":"the request expired at ` + past + `, and it is ` + now().Format(time.RFC3339) + ` here"}}`,
+			},
+			{
+				"reboot", `{"transaction":"15"}`, false,
+				`{"transaction":"15","status":"error","error":{"code":400,"message":"expires is missing: say until when the request is wanted"}}`,
+			},
+			{
+				"reboot", `{"expires":"` + later + `"}`, false,
+				`{"transaction":"","status":"error","error":{"code":400,"message":"transaction is missing or longer than 64: every request needs its own"}}`,
+			},
+			{
+				"reboot", `[]`, false,
+				`{"transaction":"","status":"error","error":{"code":400,"message":"the request cannot be read: json: cannot unmarshal array into Go value of type config.Request"}}`,
+			},
 		}
 		for _, c := range cases {
 			if got := ask(c.name, c.body, c.retained); got != c.want {
@@ -109,8 +141,10 @@ func TestTooManyRequests(t *testing.T) {
 		})
 		later := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
 		for i := range maxActions + 3 {
-			b.receiveRequest(mqtt.Message{Topic: "sluice/v1/box/request/log-tail",
-				Payload: []byte(fmt.Sprintf(`{"transaction":"%d","expires":"%s"}`, i, later))})
+			b.receiveRequest(mqtt.Message{
+				Topic:   "sluice/v1/box/request/log-tail",
+				Payload: []byte(fmt.Sprintf(`{"transaction":"%d","expires":"%s"}`, i, later)),
+			})
 			if i == 0 {
 				synctest.Wait() // the first is being carried out
 			}

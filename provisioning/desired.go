@@ -143,19 +143,27 @@ func (a *Agent) decide(raw []byte, local bool) (*config.Document, verdict) {
 			Version: v, ClientToken: e.ClientToken, Status: config.StatusUnchanged, Timestamp: now(),
 		}}
 	case v == current.version():
-		return refuse(codeConflict, endpoint.Fault{Pointer: "/version", Code: faultConflict,
-			Message: fmt.Sprintf("version %d is in force with another content: publish a higher version", v)})
+		return refuse(codeConflict, endpoint.Fault{
+			Pointer: "/version", Code: faultConflict,
+			Message: fmt.Sprintf("version %d is in force with another content: publish a higher version", v),
+		})
 	case v < current.version():
-		return refuse(codeConflict, endpoint.Fault{Pointer: "/version", Code: faultConflict,
-			Message: fmt.Sprintf("version %d is below %d, which is in force: publish a higher version", v, current.version())})
+		return refuse(codeConflict, endpoint.Fault{
+			Pointer: "/version", Code: faultConflict,
+			Message: fmt.Sprintf("version %d is below %d, which is in force: publish a higher version", v, current.version()),
+		})
 	}
 	if base := document.BaseVersion; base != nil && *base != current.version() {
-		return refuse(codeConflict, endpoint.Fault{Pointer: "/base_version", Code: faultConflict,
-			Message: fmt.Sprintf("base_version is %d, and version %d is in force: read that one and edit it", *base, current.version())})
+		return refuse(codeConflict, endpoint.Fault{
+			Pointer: "/base_version", Code: faultConflict,
+			Message: fmt.Sprintf("base_version is %d, and version %d is in force: read that one and edit it", *base, current.version()),
+		})
 	}
 	if document.Commit != nil {
-		return refuse(codeUnsupported, endpoint.Fault{Pointer: "/commit", Code: faultUnsupported,
-			Message: "confirmed commits are not in this build: leave commit out"})
+		return refuse(codeUnsupported, endpoint.Fault{
+			Pointer: "/commit", Code: faultUnsupported,
+			Message: "confirmed commits are not in this build: leave commit out",
+		})
 	}
 	if faults := a.contradictions(&document.State); len(faults) > 0 {
 		return nil, verdict{rejected: a.rejection(e, codeForbidden,

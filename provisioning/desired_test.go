@@ -34,47 +34,79 @@ func TestVersionRules(t *testing.T) {
 		desired         float64 // seen afterwards
 		appliedTo, told int     // documents given to the Engine; answers
 	}{
-		{name: "the same again", document: document(7, "a", ""), topic: "config/accepted",
-			answer: `{"client_token":"t7","status":"unchanged","version":7}`, version: 7, desired: 7},
-		{name: "the same, spaced otherwise", document: strings.ReplaceAll(document(7, "a", ""), ",", " ,\n"), topic: "config/accepted",
-			answer: `{"client_token":"t7","status":"unchanged","version":7}`, version: 7, desired: 7},
-		{name: "the same, with a base_version that was in force before it", document: document(7, "a", `"base_version":6,`), topic: "config/accepted",
-			answer: `{"client_token":"t7","status":"unchanged","version":7}`, version: 7, desired: 7},
-		{name: "the same version, another content", document: document(7, "b", ""), topic: "config/rejected",
-			answer: conflict("7", "/version", "version 7 is in force with another content: publish a higher version"), version: 7, desired: 7},
-		{name: "a lower version", document: document(6, "b", ""), topic: "config/rejected",
-			answer: conflict("6", "/version", "version 6 is below 7, which is in force: publish a higher version"), version: 7, desired: 6},
-		{name: "a lower version, the same content", document: document(6, "a", ""), topic: "config/rejected",
-			answer: conflict("6", "/version", "version 6 is below 7, which is in force: publish a higher version"), version: 7, desired: 6},
-		{name: "the next", document: document(8, "b", ""), topic: "config/accepted",
-			answer: `{"client_token":"t8","status":"applied","version":8}`, version: 8, desired: 8, appliedTo: 1},
-		{name: "a higher version, the same content", document: document(900, "a", ""), topic: "config/accepted",
-			answer: `{"client_token":"t900","status":"applied","version":900}`, version: 900, desired: 900, appliedTo: 1},
-		{name: "the right base", document: document(8, "b", `"base_version":7,`), topic: "config/accepted",
-			answer: `{"client_token":"t8","status":"applied","version":8}`, version: 8, desired: 8, appliedTo: 1},
-		{name: "an older base", document: document(8, "b", `"base_version":6,`), topic: "config/rejected",
+		{
+			name: "the same again", document: document(7, "a", ""), topic: "config/accepted",
+			answer: `{"client_token":"t7","status":"unchanged","version":7}`, version: 7, desired: 7,
+		},
+		{
+			name: "the same, spaced otherwise", document: strings.ReplaceAll(document(7, "a", ""), ",", " ,\n"), topic: "config/accepted",
+			answer: `{"client_token":"t7","status":"unchanged","version":7}`, version: 7, desired: 7,
+		},
+		{
+			name: "the same, with a base_version that was in force before it", document: document(7, "a", `"base_version":6,`), topic: "config/accepted",
+			answer: `{"client_token":"t7","status":"unchanged","version":7}`, version: 7, desired: 7,
+		},
+		{
+			name: "the same version, another content", document: document(7, "b", ""), topic: "config/rejected",
+			answer: conflict("7", "/version", "version 7 is in force with another content: publish a higher version"), version: 7, desired: 7,
+		},
+		{
+			name: "a lower version", document: document(6, "b", ""), topic: "config/rejected",
+			answer: conflict("6", "/version", "version 6 is below 7, which is in force: publish a higher version"), version: 7, desired: 6,
+		},
+		{
+			name: "a lower version, the same content", document: document(6, "a", ""), topic: "config/rejected",
+			answer: conflict("6", "/version", "version 6 is below 7, which is in force: publish a higher version"), version: 7, desired: 6,
+		},
+		{
+			name: "the next", document: document(8, "b", ""), topic: "config/accepted",
+			answer: `{"client_token":"t8","status":"applied","version":8}`, version: 8, desired: 8, appliedTo: 1,
+		},
+		{
+			name: "a higher version, the same content", document: document(900, "a", ""), topic: "config/accepted",
+			answer: `{"client_token":"t900","status":"applied","version":900}`, version: 900, desired: 900, appliedTo: 1,
+		},
+		{
+			name: "the right base", document: document(8, "b", `"base_version":7,`), topic: "config/accepted",
+			answer: `{"client_token":"t8","status":"applied","version":8}`, version: 8, desired: 8, appliedTo: 1,
+		},
+		{
+			name: "an older base", document: document(8, "b", `"base_version":6,`), topic: "config/rejected",
 			answer:  conflict("8", "/base_version", "base_version is 6, and version 7 is in force: read that one and edit it"),
-			version: 7, desired: 8},
-		{name: "a base yet to come", document: document(9, "b", `"base_version":8,`), topic: "config/rejected",
+			version: 7, desired: 8,
+		},
+		{
+			name: "a base yet to come", document: document(9, "b", `"base_version":8,`), topic: "config/rejected",
 			answer:  conflict("9", "/base_version", "base_version is 8, and version 7 is in force: read that one and edit it"),
-			version: 7, desired: 9},
-		{name: "a commit", document: document(8, "b", `"commit":{"id":"c","rollback_s":120},`), topic: "config/rejected",
+			version: 7, desired: 9,
+		},
+		{
+			name: "a commit", document: document(8, "b", `"commit":{"id":"c","rollback_s":120},`), topic: "config/rejected",
 			answer: `{"client_token":"t8","code":422,"current_version":7,"errors":[{"code":"UnsupportedOperation","message":"confirmed commits are not in this build: leave commit out","pointer":"/commit"}],` +
-				`"message":"confirmed commits are not in this build: leave commit out","version":8}`, version: 7, desired: 8},
-		{name: "what the command line owns", document: owned(`{"device":{"management":{"uplinks":["wan0"]}},"uplinks":[{"name":"wan0","match":{"interface":"eth7"}},{"name":"lan0","match":{"interface":"eth9"}}]}`),
+				`"message":"confirmed commits are not in this build: leave commit out","version":8}`, version: 7, desired: 8,
+		},
+		{
+			name: "what the command line owns", document: owned(`{"device":{"management":{"uplinks":["wan0"]}},"uplinks":[{"name":"wan0","match":{"interface":"eth7"}},{"name":"lan0","match":{"interface":"eth9"}}]}`),
 			topic: "config/rejected",
 			answer: `{"client_token":"t8","code":403,"current_version":7,"errors":[` +
 				`{"code":"OperationDenied","message":"the command line gives lan0 to interface lo: leave match out, or give the same","pointer":"/state/uplinks/1/match"},` +
 				`{"code":"OperationDenied","message":"the command line reaches the broker through [lan0]: leave uplinks out, or give the same","pointer":"/state/device/management/uplinks"}],` +
-				`"message":"the command line of the box owns what the document would change","version":8}`, version: 7, desired: 8},
-		{name: "what the command line owns, unchanged", document: owned(`{"device":{"management":{"uplinks":["lan0"]}},"uplinks":[{"name":"lan0"}]}`),
-			topic: "config/accepted", answer: `{"client_token":"t8","status":"applied","version":8}`, version: 8, desired: 8, appliedTo: 1},
-		{name: "faults", document: strings.Replace(document(8, "", ""), `"port":9100`, `"port":0`, 1), topic: "config/rejected",
-			answer: "", version: 7, desired: 8},
+				`"message":"the command line of the box owns what the document would change","version":8}`, version: 7, desired: 8,
+		},
+		{
+			name: "what the command line owns, unchanged", document: owned(`{"device":{"management":{"uplinks":["lan0"]}},"uplinks":[{"name":"lan0"}]}`),
+			topic: "config/accepted", answer: `{"client_token":"t8","status":"applied","version":8}`, version: 8, desired: 8, appliedTo: 1,
+		},
+		{
+			name: "faults", document: strings.Replace(document(8, "", ""), `"port":9100`, `"port":0`, 1), topic: "config/rejected",
+			answer: "", version: 7, desired: 8,
+		},
 		{name: "not JSON", document: `{"version":8,`, topic: "config/rejected", answer: "", version: 7},
-		{name: "too large", document: `{"x":"` + strings.Repeat("x", config.MaxDocument) + `"}`, topic: "config/rejected",
+		{
+			name: "too large", document: `{"x":"` + strings.Repeat("x", config.MaxDocument) + `"}`, topic: "config/rejected",
 			answer: `{"code":413,"current_version":7,"errors":[{"code":"InvalidParameter","message":"the document has 262152 bytes: use at most 262144","pointer":""}],` +
-				`"message":"the document has 262152 bytes: use at most 262144"}`, version: 7, desired: 7},
+				`"message":"the document has 262152 bytes: use at most 262144"}`, version: 7, desired: 7,
+		},
 		{name: "empty", document: "", version: 7, desired: 7},
 	}
 	for _, c := range cases {

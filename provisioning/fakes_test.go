@@ -209,8 +209,10 @@ func startBox(t *testing.T, dir string, prepare func(*Options)) *box {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &box{dir: dir, engine: &fakeEngine{}, uplinks: &fakeUplinks{}, store: s, log: &lockedBuffer{},
-		fleet: &fakeConnection{status: mqtt.Status{Connected: true, Ready: true}}}
+	b := &box{
+		dir: dir, engine: &fakeEngine{}, uplinks: &fakeUplinks{}, store: s, log: &lockedBuffer{},
+		fleet: &fakeConnection{status: mqtt.Status{Connected: true, Ready: true}},
+	}
 	o := Options{
 		Device: "box", Store: s, Engine: b.engine, Uplinks: b.uplinks,
 		Info:    func() config.Info { return config.Info{Model: "test", Version: "0"} },

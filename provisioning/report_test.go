@@ -28,14 +28,21 @@ func TestStateAndTelemetryBodies(t *testing.T) {
 			}
 		})
 		b.engine.set(func(relay.Config) []relay.FlowReport {
-			return []relay.FlowReport{{ID: "f",
-				Inputs: []relay.InputReport{{ID: "i", State: relay.Receiving, Since: since, Active: true, BitrateBps: 5e6,
-					Counters: relay.Counters{Packets: 9, Bytes: 900, Lost: 1}}},
-				Outputs: []relay.OutputReport{{ID: "o", State: relay.Stalled, Since: since, BitrateBps: 4e6,
+			return []relay.FlowReport{{
+				ID: "f",
+				Inputs: []relay.InputReport{{
+					ID: "i", State: relay.Receiving, Since: since, Active: true, BitrateBps: 5e6,
+					Counters: relay.Counters{Packets: 9, Bytes: 900, Lost: 1},
+				}},
+				Outputs: []relay.OutputReport{{
+					ID: "o", State: relay.Stalled, Since: since, BitrateBps: 4e6,
 					Reason:   endpoint.Because("no_ack", "nothing was acknowledged for 6 s"),
 					Counters: relay.Counters{Packets: 8, Bytes: 800, BytesAcked: 700, Reconnections: 2, Dropped: map[string]uint64{"too_late": 3}},
-					Status: endpoint.OutputStatus{RTT: 12500 * time.Microsecond, Latency: 120 * time.Millisecond,
-						Sessions: []endpoint.Session{{ID: "s1", Peer: "10.0.0.9:4000", Since: since, BitrateBps: 4e6}}}}},
+					Status: endpoint.OutputStatus{
+						RTT: 12500 * time.Microsecond, Latency: 120 * time.Millisecond,
+						Sessions: []endpoint.Session{{ID: "s1", Peer: "10.0.0.9:4000", Since: since, BitrateBps: 4e6}},
+					},
+				}},
 			}}
 		})
 		b.publish(document(1, "a", ""))
@@ -238,8 +245,10 @@ func TestAlarmsOfInputs(t *testing.T) {
 		for _, e := range b.fleet.on("event") {
 			types = append(types, fmt.Sprintf("%v %v %v", field(t, e.body, "seq"), field(t, e.body, "type"), field(t, e.body, "data", "state")))
 		}
-		want := []string{"1 config_applied <nil>", "2 input_state rejected", "3 input_state receiving", "4 input_state waiting", "5 input_state stalled",
-			"6 input_state receiving", "7 input_state disabled", "8 input_state invalid"}
+		want := []string{
+			"1 config_applied <nil>", "2 input_state rejected", "3 input_state receiving", "4 input_state waiting", "5 input_state stalled",
+			"6 input_state receiving", "7 input_state disabled", "8 input_state invalid",
+		}
 		if !slices.Equal(types, want) {
 			t.Errorf("events %q", types)
 		}

@@ -20,7 +20,8 @@ func TestOutputChange(t *testing.T) {
 	}
 	send := func(change func(*rtp.OutputConfig)) Output {
 		o := Output{ID: "a", Name: "a", Protocol: RTP, Enabled: true, RTP: &rtp.OutputConfig{
-			Destinations: []rtp.Destination{{Host: "192.0.2.7", Port: 5004}}, TTL: 16, Encapsulation: rtp.EncapsulationRTP}}
+			Destinations: []rtp.Destination{{Host: "192.0.2.7", Port: 5004}}, TTL: 16, Encapsulation: rtp.EncapsulationRTP,
+		}}
 		change(o.RTP)
 		return o
 	}

@@ -160,13 +160,17 @@ func (b *box) play(t *testing.T, d time.Duration) {
 }
 
 func listener(id string, port int) Output {
-	return Output{ID: id, Name: id, Protocol: SRT, Enabled: true, MaxViewers: 4,
-		SRT: &srt.Config{Mode: srt.ModeListener, Port: port, LatencyMS: 120}}
+	return Output{
+		ID: id, Name: id, Protocol: SRT, Enabled: true, MaxViewers: 4,
+		SRT: &srt.Config{Mode: srt.ModeListener, Port: port, LatencyMS: 120},
+	}
 }
 
 func caller(id, host string) Output {
-	return Output{ID: id, Name: id, Protocol: SRT, Enabled: true, MaxViewers: 4,
-		SRT: &srt.Config{Mode: srt.ModeCaller, Destinations: []srt.Destination{{Host: host, Port: 7000}}, LatencyMS: 120}}
+	return Output{
+		ID: id, Name: id, Protocol: SRT, Enabled: true, MaxViewers: 4,
+		SRT: &srt.Config{Mode: srt.ModeCaller, Destinations: []srt.Destination{{Host: host, Port: 7000}}, LatencyMS: 120},
+	}
 }
 
 func source(id string) Input {

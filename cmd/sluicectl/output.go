@@ -144,8 +144,14 @@ func (c *command) build(r ref, f *addFlags, changed func(flag string) bool) (obj
 		field string
 		text  string
 	}{
-		{o, "name", f.name}, {o, "description", f.description}, {o, "uplink", f.uplink}, {o, "region", f.region},
-		{sub, "mode", f.mode}, {sub, "stream_id", f.streamID}, {sub, "path", f.path}, {sub, "app", f.app},
+		{o, "name", f.name},
+		{o, "description", f.description},
+		{o, "uplink", f.uplink},
+		{o, "region", f.region},
+		{sub, "mode", f.mode},
+		{sub, "stream_id", f.streamID},
+		{sub, "path", f.path},
+		{sub, "app", f.app},
 		{sub, "encapsulation", f.encapsulation},
 	} {
 		if t.text != "" {
@@ -158,8 +164,12 @@ func (c *command) build(r ref, f *addFlags, changed func(flag string) bool) (obj
 		field  string
 		figure int
 	}{
-		{"max-viewers", o, "max_viewers", f.maxViewers}, {"dscp", o, "dscp", f.dscp}, {"port", sub, "port", f.port},
-		{"latency-ms", sub, "latency_ms", f.latency}, {"key-length", sub, "key_length", f.keyLength}, {"ttl", sub, "ttl", f.ttl},
+		{"max-viewers", o, "max_viewers", f.maxViewers},
+		{"dscp", o, "dscp", f.dscp},
+		{"port", sub, "port", f.port},
+		{"latency-ms", sub, "latency_ms", f.latency},
+		{"key-length", sub, "key_length", f.keyLength},
+		{"ttl", sub, "ttl", f.ttl},
 	} {
 		if changed(n.flag) {
 			n.in[n.field] = n.figure

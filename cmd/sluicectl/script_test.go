@@ -190,8 +190,10 @@ func TestSecretsAreNotShown(t *testing.T) {
 	do(box.local("", "output", "set", "stage/a", "--ask-passphrase")).wants(t, 1, "no terminal")
 	do(box.local("", "--broker", "mqtt://me:"+key+"@127.0.0.1", "--device", device, "status")).wants(t, 2, "holds a user")
 	for _, ctl := range []func(string, ...string) result{box.local, box.remote} {
-		for _, args := range []string{"status", "uplinks", "flows", "outputs", "outputs stage/a", "status --json", "outputs --json",
-			"get desired", "get reported", "get state", "get telemetry", "get info", "get status"} {
+		for _, args := range []string{
+			"status", "uplinks", "flows", "outputs", "outputs stage/a", "status --json", "outputs --json",
+			"get desired", "get reported", "get state", "get telemetry", "get info", "get status",
+		} {
 			do(ctl("", strings.Fields(args)...)).wants(t, 0)
 		}
 	}

@@ -89,9 +89,15 @@ func TestPageListsBoxes(t *testing.T) {
 func TestHostilePayloads(t *testing.T) {
 	var b Boxes
 	for _, refused := range []struct{ topic, body string }{
-		{"sluice/v1/<script>/status", `{}`}, {"sluice/v1/../status", `{}`}, {"sluice/v1/" + strings.Repeat("a", 64) + "/status", `{}`},
-		{"sluice/v1/box", `{}`}, {"sluice/v1/box/config/desired", `{}`}, {"other/box/status", `{}`},
-		{"sluice/v1/box/status", `not json`}, {"sluice/v1/box/status", `{"state":7}`}, {"sluice/v1/box/state", `{"flows":{}}`},
+		{"sluice/v1/<script>/status", `{}`},
+		{"sluice/v1/../status", `{}`},
+		{"sluice/v1/" + strings.Repeat("a", 64) + "/status", `{}`},
+		{"sluice/v1/box", `{}`},
+		{"sluice/v1/box/config/desired", `{}`},
+		{"other/box/status", `{}`},
+		{"sluice/v1/box/status", `not json`},
+		{"sluice/v1/box/status", `{"state":7}`},
+		{"sluice/v1/box/state", `{"flows":{}}`},
 		{"sluice/v1/box/info", `{"model":"` + strings.Repeat("x", maxBody) + `"}`},
 		{"sluice/v1/box/state", strings.Repeat("[", 100000)},
 	} {

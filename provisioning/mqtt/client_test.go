@@ -90,8 +90,10 @@ func TestWillOfABrokenSession(t *testing.T) {
 		conns = append(conns, conn)
 		return conn, err
 	}
-	c, _ := start(t, Config{Broker: "mqtt://" + b.address, ClientID: "box", Presence: presence,
-		Dialers: func() []Dialer { return []Dialer{{"wan0", dial}} }}, nil)
+	c, _ := start(t, Config{
+		Broker: "mqtt://" + b.address, ClientID: "box", Presence: presence,
+		Dialers: func() []Dialer { return []Dialer{{"wan0", dial}} },
+	}, nil)
 	eventually(t, "ready", func() bool { return c.Status().Ready })
 	mu.Lock()
 	conns[0].(*net.TCPConn).CloseRead() // it reads as if the other end had gone
@@ -117,8 +119,10 @@ func TestDialersInOrder(t *testing.T) {
 			return (&net.Dialer{}).DialContext(ctx, network, address)
 		}}
 	}
-	c, _ := start(t, Config{Broker: "mqtt://" + b.address,
-		Dialers: func() []Dialer { return []Dialer{dialer("wan0", true), dialer("wan1", false), dialer("wan2", false)} }}, nil)
+	c, _ := start(t, Config{
+		Broker:  "mqtt://" + b.address,
+		Dialers: func() []Dialer { return []Dialer{dialer("wan0", true), dialer("wan1", false), dialer("wan2", false)} },
+	}, nil)
 	eventually(t, "ready", func() bool { return c.Status().Ready })
 	mu.Lock()
 	defer mu.Unlock()
@@ -136,8 +140,10 @@ func TestRefusedPasswordIsReportedAndRetried(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log lockedBuffer
-	c, _ := start(t, Config{Broker: "mqtt://" + b.address, Username: "box", PasswordFile: file,
-		Log: slog.New(slog.NewTextHandler(&log, nil))}, nil)
+	c, _ := start(t, Config{
+		Broker: "mqtt://" + b.address, Username: "box", PasswordFile: file,
+		Log: slog.New(slog.NewTextHandler(&log, nil)),
+	}, nil)
 	eventually(t, "refusal", func() bool {
 		r := c.Status().Reason
 		return r != nil && r.Code == "broker_refused" && r.Message == "the broker refuses the user name or password"

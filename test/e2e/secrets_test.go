@@ -85,8 +85,17 @@ func TestSecretsAreNeverShown(t *testing.T) {
 		}
 	}
 	for _, command := range [][]string{
-		{"status"}, {"uplinks"}, {"flows"}, {"outputs"}, {"outputs", "stage"}, {"outputs", "stage", "--json"}, {"status", "--json"},
-		{"get", "desired"}, {"get", "reported"}, {"get", "state"}, {"get", "telemetry"},
+		{"status"},
+		{"uplinks"},
+		{"flows"},
+		{"outputs"},
+		{"outputs", "stage"},
+		{"outputs", "stage", "--json"},
+		{"status", "--json"},
+		{"get", "desired"},
+		{"get", "reported"},
+		{"get", "state"},
+		{"get", "telemetry"},
 	} {
 		said[fmt.Sprintf("sluicectl %q", command)] = x.ctl(t, command...)
 	}
