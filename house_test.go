@@ -34,6 +34,7 @@ var arrows = map[string][]string{
 	"relay/endpoint":  {"relay/flow", "relay/media"},
 	"relay/remux":     {"relay/media", "relay/mpegts"},
 	"relay/mpegts":    {"relay/media"},
+	"relay/udp":       {"relay/endpoint"},
 	"relay/flow":      {"relay/media"},
 	"relay/media":     {},
 	"relay/relaytest": {"relay/endpoint", "relay/flow", "relay/media", "relay/mpegts", "relay/remux"},
@@ -41,7 +42,7 @@ var arrows = map[string][]string{
 }
 
 // protocol packages know neither the Engine nor each other.
-var protocol = []string{"relay/endpoint", "relay/flow", "relay/media", "relay/mpegts", "relay/remux"}
+var protocol = []string{"relay/endpoint", "relay/flow", "relay/media", "relay/mpegts", "relay/remux", "relay/udp"}
 
 // standardOnly are packages that import nothing from outside the standard
 // library but what arrows allow.
