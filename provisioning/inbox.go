@@ -44,7 +44,6 @@ func (a *Agent) receiveDesired(m mqtt.Message) {
 	}
 	raw := m.Payload
 	if len(raw) > config.MaxDocument {
-		raw = raw[:0:0] // what is in it is not looked at, and not kept
 		a.refuseTooLarge(len(m.Payload))
 		return
 	}

@@ -61,14 +61,6 @@ func (b *bench) received() []media.Packet {
 	}
 }
 
-// sequences returns the numbers of the RTP headers published.
-func (b *bench) sequences() (s []uint16) {
-	for _, p := range b.received() {
-		s = append(s, uint16(p.Header[2])<<8|uint16(p.Header[3]))
-	}
-	return s
-}
-
 func (b *bench) sessions() int {
 	n := 0
 	var last *media.Format

@@ -58,12 +58,6 @@ type reported struct {
 	State          json.RawMessage `json:"state"`
 }
 
-type accepted struct {
-	Version uint64 `json:"version"`
-	Token   string `json:"client_token"`
-	Status  string `json:"status"`
-}
-
 // slot is how long a document may wait for its turn to be applied.
 const slot = time.Second
 

@@ -97,12 +97,6 @@ func (o *output) bytes() []byte {
 	return bytes.Clone(o.buf.Bytes())
 }
 
-func (o *output) len() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Len()
-}
-
 func (o *output) tail(n int) []byte {
 	b := o.bytes()
 	return b[max(0, len(b)-n):]
