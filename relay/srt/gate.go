@@ -2,6 +2,7 @@ package srt
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -113,6 +114,11 @@ func (g *gate) admit(ctx context.Context, r *request, start func(context.Context
 		s.over = true
 		s.end(errNotAllowed)
 	}
+	for _, old := range g.sessions {
+		if old.conn.goodbye.Load() { // this one takes its place
+			old.end(errClosed)
+		}
+	}
 	g.sessions = append(g.sessions, s)
 	g.reason = nil
 	g.env.Ledger.Connections.Add(1)
@@ -123,12 +129,13 @@ func (g *gate) admit(ctx context.Context, r *request, start func(context.Context
 // judge tells whether a caller is let in.
 func (g *gate) judge(r *request) verdict {
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	closed, access, living := g.closed, g.access, g.living()
+	g.mu.Unlock()
 	encrypt := g.cfg.Passphrase.IsSet()
 	switch length := r.keyLength(); {
-	case g.closed:
+	case closed:
 		return verdict{refuseClosing, "this end is closing"}
-	case !g.access.Allow.Contains(r.peer.Addr()):
+	case !access.Allow.Contains(r.peer.Addr()):
 		return verdict{refuseForbidden, "its address is not allowed"}
 	case !r.modern():
 		return verdict{refuseVersion, "it speaks a version of SRT older than 1.3"}
@@ -142,7 +149,7 @@ func (g *gate) judge(r *request) verdict {
 		return verdict{refuseBadSecret, "wrong passphrase"}
 	case g.cfg.StreamID != "" && r.streamID() != g.cfg.StreamID:
 		return verdict{refuseNotFound, "wrong stream id"}
-	case g.living() >= g.access.Max:
+	case living >= access.Max:
 		return g.full
 	}
 	return accepted
@@ -151,7 +158,7 @@ func (g *gate) judge(r *request) verdict {
 // living is how many sessions are not about to end. g.mu is held.
 func (g *gate) living() (n int) {
 	for _, s := range g.sessions {
-		if !s.over {
+		if !s.over && !s.conn.goodbye.Load() {
 			n++
 		}
 	}
@@ -179,8 +186,11 @@ func (g *gate) leave(s *session, cause error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.sessions = slices.DeleteFunc(g.sessions, func(other *session) bool { return other == s })
+	var fault *endpoint.Error
 	if why := ending(s.conn.peer, cause); why != nil {
 		g.reason = why
+	} else if errors.As(cause, &fault) {
+		g.reason = &fault.Reason
 	}
 	g.env.Log.Info("disconnected", "peer", s.conn.peer, "session", s.id, "reason", cause)
 }

@@ -96,7 +96,7 @@ func TestKick(t *testing.T) {
 	viewer, other := watching(t, port), watching(t, port)
 	g := out.Output.(endpoint.Gate)
 	ids := viewers(out)
-	if g.Kick("nobody") || len(ids) != 2 || ids[0] == ids[1] || len(ids[0]) < 16 {
+	if g.Kick("nobody") || len(ids) != 2 || ids[0] == ids[1] || len(ids[0]) != idLength {
 		t.Fatalf("sessions %v", ids)
 	}
 	if !g.Kick(ids[0]) || g.Kick(ids[0]) {
@@ -195,5 +195,30 @@ func TestIPv6(t *testing.T) {
 		if p := netip.MustParseAddrPort(s.Peer); p.Addr() != netip.IPv6Loopback() {
 			t.Errorf("peer %v", p)
 		}
+	}
+}
+
+// TestQuickReturn lets a source leave in order and come back at once: it need
+// not wait until what it sent before has been delivered.
+func TestQuickReturn(t *testing.T) {
+	cfg := listenerConfig()
+	cfg.LatencyMS = 3000
+	in := runInput(t, cfg)
+	port := in.port(t)
+	for range 3 {
+		c, err := dial(t.Context(), loopback{}, Destination{Host: "127.0.0.1", Port: port}, callerConfig("", 0).settings(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.close()
+		await(t, "its goodbye arrives", func() bool {
+			g := &in.Input.(*listenInput).gate
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			return g.living() == 0
+		})
+	}
+	if n := in.env.Ledger.Connections.Load(); n != 3 {
+		t.Errorf("%d connections", n)
 	}
 }

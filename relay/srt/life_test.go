@@ -385,3 +385,35 @@ func countDescriptors(t *testing.T) int {
 	}
 	return len(all)
 }
+
+// TestLastWords lets a source end: what it sent before its goodbye, and waits
+// here for the time of the latency, still comes out.
+func TestLastWords(t *testing.T) {
+	const latency = 1000
+	cfg := listenerConfig()
+	cfg.LatencyMS = latency
+	in := runInput(t, cfg)
+	e, _ := env(t)
+	c, err := dial(t.Context(), loopback{}, Destination{Host: "127.0.0.1", Port: in.port(t)}, callerConfig("", 0).settings(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _ := newSession(t.Context(), c)
+	d := &sender{session: s, ledger: e.Ledger, stuck: stuckAfter}
+	const n = 50
+	ts, format := relaytest.NewTS(1), &media.Format{Kind: media.TS}
+	for range n {
+		d.offer(media.Packet{Format: format, Data: ts.Next()})
+	}
+	await(t, "all is acknowledged", func() bool { return d.look() == 0 })
+	if in.seen.Report().Received == n {
+		t.Skip("this machine is too slow to tell")
+	}
+	c.close()
+	await(t, "the end of the stream comes out", func() bool { return in.seen.Report().Received == n })
+	await(t, "the source has left", func() bool { return in.Status().Phase == endpoint.Listening })
+	if why := in.Status().Reason; why == nil || why.Code != "peer_closed" {
+		t.Errorf("reason %+v", why)
+	}
+	intact(t, in.seen)
+}

@@ -36,7 +36,7 @@ func receive(ctx context.Context, s *session, to *flow.Flow, ledger *endpoint.Le
 	for {
 		n, missing, err := s.conn.read(b)
 		now := time.Now()
-		if err != nil {
+		if err != nil || ctx.Err() != nil { // what was read after the end is not published
 			look(now)
 			if ctx.Err() != nil {
 				return context.Cause(ctx)

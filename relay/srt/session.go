@@ -54,10 +54,13 @@ type session struct {
 	latency  time.Duration
 }
 
+// idLength is the length of a session's id: 65 random bits.
+const idLength = 13
+
 // newSession returns a session and the context that ends with it.
 func newSession(ctx context.Context, c *conn) (*session, context.Context) {
 	ctx, end := context.WithCancelCause(ctx)
-	return &session{id: rand.Text(), conn: c, since: time.Now(), end: end}, ctx
+	return &session{id: rand.Text()[:idLength], conn: c, since: time.Now(), end: end}, ctx
 }
 
 // cause says why a read failed.
