@@ -206,7 +206,7 @@ func TestQuickReturn(t *testing.T) {
 	in := runInput(t, cfg)
 	port := in.port(t)
 	for range 3 {
-		c, err := dial(t.Context(), loopback{}, Destination{Host: "127.0.0.1", Port: port}, callerConfig("", 0).settings(0))
+		c, err := dial(t.Context(), relaytest.NewUplink("lan0"), Destination{Host: "127.0.0.1", Port: port}, callerConfig("", 0).settings(0))
 		if err != nil {
 			t.Fatal(err)
 		}

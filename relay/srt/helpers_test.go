@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -24,24 +25,12 @@ import (
 	"sluice/relay/relaytest"
 )
 
-// loopback is an uplink that is always ready and binds nothing.
-type loopback struct{}
-
-func (loopback) Name() string                    { return "lan0" }
-func (loopback) Ready() *endpoint.Reason         { return nil }
-func (loopback) Interface() string               { return "lo" }
-func (loopback) Addresses() []netip.Addr         { return []netip.Addr{netip.MustParseAddr("127.0.0.1")} }
-func (loopback) AdvertiseHost() string           { return "" }
-func (loopback) Dialer() *net.Dialer             { return &net.Dialer{} }
-func (loopback) ListenConfig() *net.ListenConfig { return &net.ListenConfig{} }
-func (loopback) Resolver() *net.Resolver         { return net.DefaultResolver }
-func (loopback) Generation() uint64              { return 1 }
-
 // env returns what an endpoint is given, and its log.
 func env(t *testing.T) (endpoint.Env, *logBuffer) {
 	log := &logBuffer{}
+	up := relaytest.NewUplink("lan0")
 	return endpoint.Env{
-		Uplink: loopback{}, UplinkNamed: func(string) endpoint.Uplink { return loopback{} },
+		Uplink: up, UplinkNamed: func(string) endpoint.Uplink { return up },
 		Ledger: &endpoint.Ledger{}, Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}, log
 }
@@ -338,15 +327,19 @@ func url(host string, port int, options string) string {
 }
 
 // freePort returns a UDP port that was free a moment ago, for a program that
-// listens.
+// listens: not one of those that the kernel gives to other sockets meanwhile.
 func freePort(t *testing.T) int {
 	t.Helper()
-	c, err := net.ListenPacket("udp", ":0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := 16000 + rand.IntN(16000)
+		c, err := net.ListenPacket("udp", fmt.Sprintf(":%d", port))
+		if err == nil {
+			_ = c.Close()
+			return port
+		}
 	}
-	defer c.Close()
-	return c.LocalAddr().(*net.UDPAddr).Port
+	t.Fatal("no free port")
+	return 0
 }
 
 // concurrent runs subtests at the same time, a few more than there are cores:

@@ -394,7 +394,7 @@ func TestLastWords(t *testing.T) {
 	cfg.LatencyMS = latency
 	in := runInput(t, cfg)
 	e, _ := env(t)
-	c, err := dial(t.Context(), loopback{}, Destination{Host: "127.0.0.1", Port: in.port(t)}, callerConfig("", 0).settings(0))
+	c, err := dial(t.Context(), relaytest.NewUplink("lan0"), Destination{Host: "127.0.0.1", Port: in.port(t)}, callerConfig("", 0).settings(0))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	gosrt "github.com/datarhei/gosrt"
+	"github.com/datarhei/gosrt/packet"
 	"golang.org/x/sys/unix"
 
 	"sluice/relay/endpoint"
@@ -321,11 +322,18 @@ func (c *conn) close() {
 		// error has been taken from it, which gosrt itself does at times: then
 		// there is none to come.
 		for end := time.Now().Add(lastError); !c.joined.Load() && time.Now().Before(end); time.Sleep(time.Millisecond) {
-			if _, err := c.srt.ReadPacket(); err != nil {
+			if err := c.srt.WritePacket(nothing()); err != nil {
 				c.ended(err)
 			}
 		}
 	})
+}
+
+// nothing is a packet that is not sent: writing it only asks for an error.
+func nothing() packet.Packet {
+	p := packet.NewPacket(nil)
+	p.Header().IsControlPacket = true
+	return p
 }
 
 // lastError is how long gosrt's socket reader may take to notice that its

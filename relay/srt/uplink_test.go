@@ -14,11 +14,12 @@ import (
 
 	"sluice/relay/endpoint"
 	"sluice/relay/flow"
+	"sluice/relay/relaytest"
 )
 
 // denied is an uplink whose NIC cannot be bound to.
 type denied struct {
-	loopback
+	*relaytest.Uplink
 	asked *atomic.Int32
 }
 
@@ -35,7 +36,7 @@ func (d denied) ListenConfig() *net.ListenConfig { return &net.ListenConfig{Cont
 // TestFailClosed has no endpoint use another NIC than its uplink's.
 func TestFailClosed(t *testing.T) {
 	e, _ := env(t)
-	up := denied{asked: new(atomic.Int32)}
+	up := denied{relaytest.NewUplink("lan0"), new(atomic.Int32)}
 	e.Uplink = up
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
