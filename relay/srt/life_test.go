@@ -156,7 +156,9 @@ func TestNothingAcknowledged(t *testing.T) {
 
 // TestLoss drops one datagram in ten each way.
 func TestLoss(t *testing.T) {
-	out := runOutput(t, listenerConfig(), anyone, live(t))
+	cfg := listenerConfig()
+	cfg.LatencyMS = 800 // for the busiest machine
+	out := runOutput(t, cfg, anyone, live(t))
 	var n int
 	lossy := link(t, out.port(t), func(bool, []byte) bool { n++; return n%10 != 0 })
 	in := runInput(t, callerConfig("127.0.0.1", lossy))
