@@ -30,41 +30,41 @@ const (
 
 // reason says why a peer that we called refused us.
 func (r refusal) reason(peer string, encrypted bool) *endpoint.Reason {
-	code, why := "peer", "without saying why"
-	switch r {
-	case refuseResource, refuseBacklog:
-		code, why = "busy", "it has no room for another connection"
-	case refuseClosing:
-		code, why = "closing", "it is shutting down"
-	case refuseVersion:
-		code, why = "version", "it wants a newer version of SRT"
-	case refuseBadSecret:
-		code, why = "bad_secret", "the passphrase is wrong"
-	case refuseUnsecure:
-		code, why = "unsecure", "it wants a passphrase and none is set here"
-		if encrypted {
-			why = "it does not use encryption and a passphrase is set here"
-		}
-	case refuseUnauthorized:
-		code, why = "unauthorized", "it does not accept who we say we are in the stream id"
-	case refuseOverload:
-		code, why = "overload", "it has as many connections as it takes"
-	case refuseForbidden:
-		code, why = "forbidden", "we may not connect to it"
-	case refuseNotFound:
-		code, why = "not_found", "it knows nothing by our stream id"
-	case refuseBadMode:
-		code, why = "bad_mode", "our stream id asks for the wrong direction"
-	case refuseUnacceptable:
-		code, why = "unacceptable", "it cannot work with our stream id or key length"
-	case refuseConflict:
-		code, why = "conflict", "another source is publishing there"
-	case refusePeer:
-	default:
-		why = fmt.Sprintf("with code %d", uint32(r))
-	}
-	if r == refusePeer || code == "peer" {
-		return endpoint.Because(code, "%s refused the connection %s", peer, why)
-	}
+	code, why := r.explain(encrypted)
 	return endpoint.Because(code, "%s refused the connection: %s", peer, why)
+}
+
+func (r refusal) explain(encrypted bool) (code, why string) {
+	switch r {
+	case refusePeer:
+		return "peer", "it does not say why"
+	case refuseResource, refuseBacklog:
+		return "busy", "it has no room for another connection"
+	case refuseClosing:
+		return "closing", "it is shutting down"
+	case refuseVersion:
+		return "version", "it wants a newer version of SRT"
+	case refuseBadSecret:
+		return "bad_secret", "the passphrase is wrong"
+	case refuseUnsecure:
+		if encrypted {
+			return "unsecure", "it does not use encryption and a passphrase is set here"
+		}
+		return "unsecure", "it wants a passphrase and none is set here"
+	case refuseUnauthorized:
+		return "unauthorized", "it does not accept who we say we are in the stream id"
+	case refuseOverload:
+		return "overload", "it has as many connections as it takes"
+	case refuseForbidden:
+		return "forbidden", "we may not connect to it"
+	case refuseNotFound:
+		return "not_found", "it knows nothing by our stream id"
+	case refuseBadMode:
+		return "bad_mode", "our stream id asks for the wrong direction"
+	case refuseUnacceptable:
+		return "unacceptable", "it cannot work with our stream id or key length"
+	case refuseConflict:
+		return "conflict", "another source is publishing there"
+	}
+	return "peer", fmt.Sprintf("its code is %d", uint32(r))
 }
