@@ -94,26 +94,6 @@ func listen(up endpoint.Uplink, port int, s settings) (*listener, error) {
 	return &listener{ln: ln, hangups: h, port: ln.Addr().(*net.UDPAddr).Port}, nil
 }
 
-// receiveBuffer is how much the kernel may hold of what arrives, in bytes: a
-// burst at the start of a stream is larger than what it does by itself.
-const receiveBuffer = 4 << 20
-
-// prepare sets the options of a socket, each as far as it can be had: the
-// Differentiated Services code point of its address family, of both where it
-// is dual-stack, and the receive buffer, beyond the system's limit where we
-// have the right to.
-func prepare(rc syscall.RawConn, dscp int) {
-	_ = rc.Control(func(fd uintptr) {
-		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
-			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
-		}
-		if dscp > 0 {
-			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_TOS, dscp<<2)
-			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_TCLASS, dscp<<2)
-		}
-	})
-}
-
 // accept returns the next caller. Each must be accepted or refused, without
 // delay: while one is decided on, no other is heard. io.EOF says that the
 // listener is closed.
@@ -339,45 +319,6 @@ func nothing() packet.Packet {
 // lastError is how long gosrt's socket reader may take to notice that its
 // socket is closed.
 const lastError = 50 * time.Millisecond
-
-// hangups hears in gosrt's log, which goes nowhere else, that a peer says
-// goodbye. gosrt would throw away at once what it holds for the time of the
-// latency: the note is taken in its way, so that the end of the stream is
-// still delivered.
-type hangups struct{ conns sync.Map } // socket id -> *conn
-
-const topicGoodbye = "control:recv:shutdown:dump"
-
-func (h *hangups) add(socket uint32, c *conn) { h.conns.Store(socket, c) }
-func (h *hangups) remove(socket uint32)       { h.conns.Delete(socket) }
-
-// Print is called on the connection's own goroutine.
-func (h *hangups) Print(topic string, socket uint32, _ int, _ func() string) {
-	if topic != topicGoodbye {
-		return
-	}
-	v, ok := h.conns.Load(socket)
-	if !ok {
-		return
-	}
-	c := v.(*conn)
-	if c.goodbye.Swap(true) {
-		return
-	}
-	t := time.NewTimer(c.stats().recvLatency + 2*tick)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-c.closing:
-	}
-}
-
-// tick is how often gosrt sends and delivers.
-const tick = 10 * time.Millisecond
-
-func (h *hangups) HasTopic(topic string) bool { return topic == topicGoodbye }
-func (h *hangups) Listen() <-chan gosrt.Log   { return nil }
-func (h *hangups) Close()                     {}
 
 func address(a net.Addr) netip.AddrPort {
 	u, ok := a.(*net.UDPAddr)
