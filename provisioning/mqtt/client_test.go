@@ -216,8 +216,9 @@ func TestStopDuringAnAttempt(t *testing.T) {
 	accepted := make(chan struct{})
 	go func() {
 		if conn, err := silent.Accept(); err == nil {
-			close(accepted)
 			defer conn.Close()
+			_, _ = conn.Read(make([]byte, 1)) // of CONNECT
+			close(accepted)
 			_, _ = io.Copy(io.Discard, conn)
 		}
 	}()
