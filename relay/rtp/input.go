@@ -14,6 +14,7 @@ import (
 
 	"sluice/relay/endpoint"
 	"sluice/relay/flow"
+	"sluice/relay/udp"
 )
 
 // NewInput returns an input that receives RTP or UDP on the uplink of env.
@@ -64,7 +65,7 @@ func (in *input) Run(ctx context.Context, to *flow.Flow) error {
 	if in.cfg.Encapsulation != EncapsulationUDP && in.cfg.Port < 65535 {
 		// RTCP (RFC 3550 section 11): taken, so that the sender sees no closed
 		// port, and not needed.
-		rtcp, err := listen(ctx, in.env.Uplink, family(group), in.cfg.Port+1)
+		rtcp, err := udp.Listen(ctx, in.env.Uplink, family(group), in.cfg.Port+1, udp.Options{})
 		if err != nil {
 			return err
 		}
@@ -113,15 +114,14 @@ func family(group netip.Addr) string {
 	return "udp6"
 }
 
-func (in *input) open(ctx context.Context, group, source netip.Addr) (*net.UDPConn, error) {
+func (in *input) open(ctx context.Context, group, source netip.Addr) (*udp.Conn, error) {
 	up := in.env.Uplink
-	conn, err := listen(ctx, up, family(group), in.cfg.Port)
+	conn, err := udp.Listen(ctx, up, family(group), in.cfg.Port, udp.Options{Receive: socketBuffer, Log: in.env.Log})
 	if err != nil {
 		return nil, err
 	}
-	growReceive(conn)
 	if group.IsValid() {
-		if err := join(conn, up.Interface(), group, source); err != nil {
+		if err := conn.Join(group, source); err != nil {
 			conn.Close()
 			return nil, endpoint.Fail(endpoint.Connecting, err, "join_failed", "group %s cannot be joined on %s", group, up.Name())
 		}
@@ -129,19 +129,23 @@ func (in *input) open(ctx context.Context, group, source netip.Addr) (*net.UDPCo
 	return conn, nil
 }
 
-func drain(conn *net.UDPConn) {
-	b := make([]byte, 1)
-	for {
-		if _, _, err := conn.ReadFromUDPAddrPort(b); errors.Is(err, net.ErrClosed) {
+// drain reads until the socket is closed.
+func drain(conn *udp.Conn) {
+	for r := udp.NewReader(conn, 1, 1500); ; {
+		if _, err := r.Read(); errors.Is(err, net.ErrClosed) {
 			return
 		}
 	}
 }
 
+// receiveBatch is how many datagrams are read at a time.
+const receiveBatch = 16
+
 // receive reads until ctx is done or the socket fails.
-func (in *input) receive(ctx context.Context, conn *net.UDPConn, group netip.Addr, r *receiver) error {
-	buf, oob := make([]byte, 1<<16), make([]byte, 128)
+func (in *input) receive(ctx context.Context, conn *udp.Conn, group netip.Addr, r *receiver) error {
+	reader := udp.NewReader(conn, receiveBatch, 1<<16)
 	var deadline time.Time
+	var missed uint64
 	for {
 		if d := r.deadline(); !d.Equal(deadline) {
 			deadline = d
@@ -149,24 +153,28 @@ func (in *input) receive(ctx context.Context, conn *net.UDPConn, group netip.Add
 				return endpoint.Fail(endpoint.Connecting, err, "socket_failed", "cannot receive on %s", in.env.Uplink.Name())
 			}
 		}
-		n, oobn, _, from, err := conn.ReadMsgUDPAddrPort(buf, oob)
-		now := time.Now()
+		datagrams, err := reader.Read()
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			r.expire(now)
+			r.expire(time.Now())
 			continue
 		case errors.Is(err, unix.ENETDOWN):
 			continue // reported once as the NIC goes down: the socket outlives it
 		case err != nil:
 			return endpoint.Fail(endpoint.Connecting, err, "socket_failed", "cannot receive on %s", in.env.Uplink.Name())
 		}
-		if group.IsValid() && addressedTo(oob[:oobn]) != group {
-			continue // sent to the port, but not to the group
+		if n := conn.Missed(); n != missed {
+			r.overflow(n-missed, datagrams[0].Arrival)
+			missed = n
 		}
-		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-		r.take(buf[:n], from, now)
+		for _, d := range datagrams {
+			if group.IsValid() && d.To != group {
+				continue // sent to the port, but not to the group
+			}
+			r.take(d.Data, d.From, d.Arrival)
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sluice/relay/endpoint"
+	"sluice/relay/udp"
 )
 
 // How a leg keeps itself open.
@@ -24,8 +25,8 @@ const (
 	failFor      = 5 * time.Second // of nothing but errors: make the socket anew
 )
 
-// A leg is one destination. keep opens its socket and opens it again; send is
-// called from the output's own loop.
+// A leg is one destination. keep opens its socket and opens it again; take and
+// flush are called from the output's own loop.
 type leg struct {
 	destination Destination
 	uplink      endpoint.Uplink
@@ -36,7 +37,8 @@ type leg struct {
 	reason  atomic.Pointer[endpoint.Reason]
 	failing atomic.Int64 // since when nothing but errors came, Unix nanoseconds; 0: not failing
 
-	delivered bool // since the output looked last
+	queue     []udp.Message // taken, and not yet sent
+	delivered bool          // since the output looked last
 	faults    notice
 }
 
@@ -113,7 +115,7 @@ func (l *leg) open(ctx context.Context) (*sender, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newSender(ctx, l.uplink, found[0], l.ttl, l.env.DSCP)
+	return newSender(ctx, l.env, l.uplink, found[0], l.ttl)
 }
 
 // resolve returns the addresses of the destination, at least one: those of an
@@ -145,32 +147,69 @@ func (l *leg) resolve(ctx context.Context) ([]netip.AddrPort, error) {
 	return append(first, others...), nil
 }
 
-// send sends one datagram, and counts what became of it. While the leg is not
-// open nothing is taken.
-func (l *leg) send(header, payload []byte) {
+// take queues one datagram, until flush. While the leg is not open nothing is
+// taken.
+func (l *leg) take(header, payload []byte) {
+	if l.sender.Load() == nil {
+		return
+	}
+	l.env.Ledger.Taken.Add(1)
+	l.queue = append(l.queue, udp.Message{Header: header, Payload: payload})
+}
+
+// flush sends what is queued, and counts what became of it.
+func (l *leg) flush() {
+	rest := l.queue
 	s := l.sender.Load()
 	if s == nil {
+		l.drop(endpoint.DropClosed, len(rest))
+		rest = nil
+	}
+	for len(rest) > 0 {
+		n, err := s.send(rest)
+		l.count(rest[:n])
+		if err == nil {
+			break
+		}
+		failed := 1
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			failed = len(rest) - n
+			l.drop(endpoint.DropClosed, failed)
+		case errors.Is(err, unix.EAGAIN):
+			failed = len(rest) - n // the buffer is full: the next will not fit either
+			l.drop(endpoint.DropQueue, failed)
+		case errors.Is(err, unix.ENOBUFS):
+			l.drop(endpoint.DropQueue, failed)
+		default:
+			l.drop(endpoint.DropWrite, failed)
+			l.fail(err)
+		}
+		rest = rest[n+failed:]
+	}
+	clear(l.queue) // let the payloads go
+	l.queue = l.queue[:0]
+}
+
+// count counts datagrams that were sent.
+func (l *leg) count(sent []udp.Message) {
+	if len(sent) == 0 {
 		return
 	}
-	ledger := l.env.Ledger
-	ledger.Taken.Add(1)
-	err := s.send(header, payload)
-	if err == nil {
-		ledger.Sent.Add(1)
-		ledger.Bytes.Add(uint64(len(payload)))
-		l.delivered = true
-		l.failing.Store(0)
-		return
+	var bytes int
+	for _, m := range sent {
+		bytes += len(m.Payload)
 	}
-	switch {
-	case errors.Is(err, net.ErrClosed):
-		ledger.Drop(endpoint.DropClosed, 1)
-		return
-	case err == unix.EAGAIN || err == unix.ENOBUFS:
-		ledger.Drop(endpoint.DropQueue, 1)
-		return
-	}
-	ledger.Drop(endpoint.DropWrite, 1)
+	l.env.Ledger.Sent.Add(uint64(len(sent)))
+	l.env.Ledger.Bytes.Add(uint64(bytes))
+	l.delivered = true
+	l.failing.Store(0)
+}
+
+func (l *leg) drop(why endpoint.Drop, n int) { l.env.Ledger.Drop(why, uint64(n)) }
+
+// fail notes that the socket refused a datagram.
+func (l *leg) fail(err error) {
 	now := time.Now()
 	l.reason.Store(endpoint.Because("write_failed", "%s: %v", l.address(), err))
 	l.failing.CompareAndSwap(0, now.UnixNano())

@@ -77,19 +77,20 @@ func (out *output) Run(ctx context.Context, from flow.Source) error {
 // A stream is legs whose datagrams are the same, headers included.
 type stream struct {
 	packetizer *packetizer // nil for bare UDP
+	headers    []byte      // of the datagrams that are queued
 	legs       []*leg
 }
 
 // streams returns one stream for each destination, or one for both where they
 // are a hitless pair (SMPTE ST 2022-7).
-func (out *output) streams() []stream {
-	var streams []stream
+func (out *output) streams() []*stream {
+	var streams []*stream
 	for i, l := range out.legs {
 		if i > 0 && out.cfg.Hitless {
 			streams[0].legs = append(streams[0].legs, l)
 			continue
 		}
-		s := stream{legs: []*leg{l}}
+		s := &stream{legs: []*leg{l}}
 		if out.cfg.Encapsulation != EncapsulationUDP {
 			s.packetizer = newPacketizer(out.cfg.PreserveRTPHeader)
 		}
@@ -101,7 +102,7 @@ func (out *output) streams() []stream {
 // batch is how many packets are taken at a time.
 const batch = 64
 
-func (out *output) send(ctx context.Context, cursor *flow.Cursor, streams []stream) error {
+func (out *output) send(ctx context.Context, cursor *flow.Cursor, streams []*stream) error {
 	packets := make([]media.Packet, batch)
 	for {
 		n, lost, err := cursor.Next(ctx, packets)
@@ -113,9 +114,12 @@ func (out *output) send(ctx context.Context, cursor *flow.Cursor, streams []stre
 		for _, p := range packets[:n] {
 			for part := range parts(p) {
 				for _, s := range streams {
-					s.send(p, part)
+					s.take(p, part)
 				}
 			}
+		}
+		for _, s := range streams {
+			s.flush()
 		}
 		if n > 0 {
 			out.noteSent()
@@ -130,14 +134,26 @@ func (out *output) send(ctx context.Context, cursor *flow.Cursor, streams []stre
 	}
 }
 
-func (s stream) send(p media.Packet, part []byte) {
+// take queues a datagram on every leg.
+func (s *stream) take(p media.Packet, part []byte) {
 	var header []byte
 	if s.packetizer != nil {
-		header = s.packetizer.next(p, len(part) == len(p.Data))
+		begin := len(s.headers)
+		// Where this moves the headers, those before stay where they are.
+		s.headers = append(s.headers, s.packetizer.next(p, len(part) == len(p.Data))...)
+		header = s.headers[begin:len(s.headers):len(s.headers)]
 	}
 	for _, l := range s.legs {
-		l.send(header, part)
+		l.take(header, part)
 	}
+}
+
+// flush sends what is queued.
+func (s *stream) flush() {
+	for _, l := range s.legs {
+		l.flush()
+	}
+	s.headers = s.headers[:0]
 }
 
 // noteSent notes the time at which media last left on any leg.

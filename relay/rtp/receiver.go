@@ -41,9 +41,9 @@ type receiver struct {
 	seen  time.Time // when its last datagram came
 	began int       // what follows a jump of the sequence number, to be seen twice; -1: no jump
 
-	refused         netip.Addr // the last sender turned away
-	noisy           netip.Addr // the last sender of what is not RTP
-	refusals, noise notice
+	refused                    netip.Addr // the last sender turned away
+	noisy                      netip.Addr // the last sender of what is not RTP
+	refusals, noise, overflows notice
 }
 
 func newReceiver(in *input, source netip.Addr, to *flow.Flow) *receiver {
@@ -104,6 +104,16 @@ func (r *receiver) take(b []byte, from netip.AddrPort, now time.Time) {
 	}
 	r.order.expire(now)
 	r.publish()
+}
+
+// overflow notes datagrams that did not fit the socket's buffer. Of RTP the
+// sequence numbers tell what is lost.
+func (r *receiver) overflow(n uint64, now time.Time) {
+	if r.in.cfg.Encapsulation == EncapsulationUDP {
+		r.in.env.Ledger.Lost.Add(n)
+		r.ingest.Gap()
+	}
+	r.overflows.log(r.in.env.Log, now, "the receive buffer overflowed", "datagrams", n)
 }
 
 // session tells whether a datagram is of the session that is on, or begins one:

@@ -342,3 +342,15 @@ func FuzzReceiver(f *testing.F) {
 		checkLedger(t, "input", e.Ledger)
 	})
 }
+
+// What did not fit the socket is lost: RTP counts it by its sequence numbers,
+// bare UDP has only the kernel to tell.
+func TestOverflow(t *testing.T) {
+	for encapsulation, want := range map[string]uint64{EncapsulationRTP: 0, EncapsulationUDP: 7} {
+		b := newBench(t, InputConfig{Encapsulation: encapsulation}, nil)
+		b.overflow(7, b.now)
+		if got := b.ledger.Lost.Load(); got != want {
+			t.Errorf("%s: %d lost, want %d", encapsulation, got, want)
+		}
+	}
+}

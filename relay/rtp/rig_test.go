@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -158,7 +159,9 @@ type sink struct {
 
 func newSink(t testing.TB, conn *net.UDPConn) *sink {
 	s := &sink{conn: conn}
-	growReceive(conn)
+	if setsockopt(conn, syscall.SOL_SOCKET, syscall.SO_RCVBUFFORCE, socketBuffer) != nil {
+		_ = conn.SetReadBuffer(socketBuffer) // a smaller one works too
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -178,6 +181,19 @@ func newSink(t testing.TB, conn *net.UDPConn) *sink {
 		<-done
 	})
 	return s
+}
+
+// setsockopt sets an integer option of a socket.
+func setsockopt(conn *net.UDPConn, level, option, value int) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var refused error
+	if err := raw.Control(func(fd uintptr) { refused = syscall.SetsockoptInt(int(fd), level, option, value) }); err != nil {
+		return err
+	}
+	return refused
 }
 
 func listenLoopback(t testing.TB) *net.UDPConn {
