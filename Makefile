@@ -41,7 +41,7 @@ test: go ## install what the tests need, then check everything and run every tes
 	@$(STEP) "modules" go mod download
 	@$(MAKE) check
 	@$(STEP) "whole system" go test -count=1 -timeout 10m ./test/...
-	@$(STEP) "cross build" $(MAKE) cross
+	@$(STEP) "32-bit build" $(MAKE) cross PLATFORMS=linux/arm/7
 
 .PHONY: check
 check: go ## format, vet, staticcheck, shellcheck, generated documents, tests with the race detector
