@@ -26,6 +26,7 @@ func (e *Engine) newInputRunner(s *stream, it *inputItem) *runner {
 func (e *Engine) newOutputRunner(s *stream, it *outputItem) *runner {
 	c, from := it.config, s.flow
 	r := e.newRunner(&it.item, outputUplinks(c))
+	r.apart = c.RTP != nil
 	r.make = func() (end, error) {
 		out, err := e.options.MakeOutput(c, e.env(&it.item, c.Uplink, c.DSCP))
 		if err != nil {

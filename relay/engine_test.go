@@ -56,7 +56,7 @@ func newBox(o Options) *box {
 	o.MakeOutput = func(c Output, env endpoint.Env) (endpoint.Output, error) {
 		out := relaytest.NewOutput(env.Ledger)
 		out.Ports = &b.ports
-		if c.SRT.Mode == srt.ModeListener {
+		if c.SRT != nil && c.SRT.Mode == srt.ModeListener {
 			out.Port = c.SRT.Port
 		}
 		b.mu.Lock()

@@ -45,9 +45,12 @@ func (e outputEnd) gate() (endpoint.Gate, bool)   { g, ok := e.Output.(endpoint.
 type runner struct {
 	make    func() (end, error)
 	uplinks func() []endpoint.Uplink // those of its sockets, found anew each time
-	retry   Retry
-	starts  *bucket
-	log     *slog.Logger
+	// apart tells that the endpoint makes the sockets of each uplink anew by
+	// itself, so that those of the others stay.
+	apart  bool
+	retry  Retry
+	starts *bucket
+	log    *slog.Logger
 
 	cancel context.CancelFunc // ends run; nil before start
 	done   chan struct{}      // closed by run
@@ -81,10 +84,13 @@ type bound struct {
 	generation uint64
 }
 
-func bind(uplinks []endpoint.Uplink) []bound {
+func (r *runner) bind(uplinks []endpoint.Uplink) []bound {
 	b := make([]bound, len(uplinks))
 	for i, u := range uplinks {
-		b[i] = bound{u.Name(), u.Generation()}
+		b[i].name = u.Name()
+		if !r.apart {
+			b[i].generation = u.Generation()
+		}
 	}
 	return b
 }
@@ -158,7 +164,7 @@ func (r *runner) attempt(ctx context.Context) error {
 	default:
 	}
 	r.mu.Lock()
-	r.abort, r.aborted, r.binding = abort, false, bind(r.uplinks())
+	r.abort, r.aborted, r.binding = abort, false, r.bind(r.uplinks())
 	r.mu.Unlock()
 
 	return survive(func() error {
@@ -220,7 +226,7 @@ func (r *runner) forgive() {
 // endpoint works. The Engine calls it at every tick.
 func (r *runner) look(now time.Time) {
 	uplinks := r.uplinks()
-	usable, binding := unready(uplinks) == nil, bind(uplinks)
+	usable, binding := unready(uplinks) == nil, r.bind(uplinks)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.abort != nil && !slices.Equal(binding, r.binding) {

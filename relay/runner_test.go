@@ -11,6 +11,7 @@ import (
 
 	"sluice/relay/endpoint"
 	"sluice/relay/relaytest"
+	"sluice/relay/rtp"
 )
 
 func TestPauses(t *testing.T) {
@@ -268,6 +269,24 @@ func TestNewGenerationRebuilds(t *testing.T) {
 		}
 		if b.out(t, "b") != other {
 			t.Error("an output of another uplink was rebuilt")
+		}
+	})
+}
+
+// The legs of an RTP output see to their own sockets: the others are to stay.
+func TestNewGenerationLeavesRTPToItsLegs(t *testing.T) {
+	inBubble(t, Options{}, func(t *testing.T, b *box) {
+		o := Output{
+			ID: "a", Name: "a", Enabled: true, Protocol: RTP, MaxViewers: 1, Uplink: "wan0",
+			RTP: &rtp.OutputConfig{Destinations: []rtp.Destination{{Host: "192.0.2.1", Port: 5004}, {Host: "192.0.2.1", Port: 5004, Uplink: "lan0"}}},
+		}
+		b.Apply(one(o))
+		first := b.out(t, "a")
+		time.Sleep(time.Second)
+		b.wan.Renew()
+		time.Sleep(time.Second)
+		if b.out(t, "a") != first || !first.Running() {
+			t.Error("the whole output was rebuilt")
 		}
 	})
 }

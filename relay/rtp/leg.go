@@ -18,7 +18,7 @@ import (
 
 // How a leg keeps itself open.
 const (
-	lookEvery    = 500 * time.Millisecond
+	lookEvery    = 200 * time.Millisecond
 	retryFirst   = time.Second
 	retryMost    = 30 * time.Second
 	resolveEvery = time.Minute     // a name may move
@@ -58,7 +58,7 @@ func (l *leg) status() endpoint.DestinationStatus {
 func (l *leg) keep(ctx context.Context) {
 	retry := retryFirst
 	for ctx.Err() == nil {
-		pause := lookEvery
+		pause, born := lookEvery, l.uplink.Generation()
 		if why := l.uplink.Ready(); why != nil {
 			l.reason.Store(why)
 		} else if s, err := l.open(ctx); err == nil {
@@ -67,7 +67,7 @@ func (l *leg) keep(ctx context.Context) {
 			l.sender.Store(s)
 			l.env.Ledger.Connections.Add(1)
 			l.env.Log.Info("sending", "to", s.to, "destination", l.address(), "uplink", l.uplink.Name())
-			l.watch(ctx, s)
+			l.watch(ctx, s, born)
 			l.sender.Store(nil)
 			s.close()
 		} else if ctx.Err() == nil {
@@ -83,9 +83,10 @@ func (l *leg) keep(ctx context.Context) {
 	}
 }
 
-// watch returns when the socket is to be made anew: it brought nothing but
-// errors for a while, or the name moved to another address.
-func (l *leg) watch(ctx context.Context, s *sender) {
+// watch returns when the socket is to be made anew: its uplink is not what it
+// was when the socket was born, it brought nothing but errors for a while, or
+// the name moved to another address.
+func (l *leg) watch(ctx context.Context, s *sender, born uint64) {
 	_, notName := netip.ParseAddr(l.destination.Host)
 	resolved := time.Now()
 	look := time.NewTicker(lookEvery)
@@ -95,6 +96,9 @@ func (l *leg) watch(ctx context.Context, s *sender) {
 		case <-ctx.Done():
 			return
 		case now := <-look.C:
+			if l.uplink.Generation() != born {
+				return
+			}
 			if since := l.failing.Load(); since != 0 && now.Sub(time.Unix(0, since)) > failFor {
 				return
 			}

@@ -365,3 +365,35 @@ func TestNamesAreResolved(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 }
+
+// A new generation of one destination's uplink makes that socket anew, and
+// leaves the other alone.
+func TestNewGenerationRebuildsOneLeg(t *testing.T) {
+	a, b := newSink(t, listenLoopback(t)), newSink(t, listenLoopback(t))
+	wan0, wan1 := relaytest.NewUplink("wan0"), relaytest.NewUplink("wan1")
+	e := env("lo")
+	e.UplinkNamed = func(name string) endpoint.Uplink {
+		if name == "wan1" {
+			return wan1
+		}
+		return wan0
+	}
+	f, publish := generate(t, 1)
+	out, _ := startOutput(t, OutputConfig{Destinations: []Destination{
+		{Host: "127.0.0.1", Port: a.port(), Uplink: "wan0"},
+		{Host: "127.0.0.1", Port: b.port(), Uplink: "wan1"},
+	}}, f, e, 2)
+	legs := out.(*output).legs
+	first, second := legs[0].sender.Load(), legs[1].sender.Load()
+	wan1.Renew()
+	eventually(t, "a new socket on wan1", func() bool {
+		s := legs[1].sender.Load()
+		return s != nil && s != second
+	})
+	if legs[0].sender.Load() != first {
+		t.Error("the socket on wan0 was made anew too")
+	}
+	publish(10)
+	a.wait(t, 10)
+	b.wait(t, 10)
+}
