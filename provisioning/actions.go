@@ -79,13 +79,13 @@ func (s *actions) run(ctx context.Context, a *Agent) {
 		case <-ctx.Done():
 			return
 		case next := <-s.queue:
-			a.respond(next.name, s.handle(a, next))
+			a.respond(next.name, s.handle(ctx, a, next))
 		}
 	}
 }
 
 // handle answers one request of the fleet.
-func (s *actions) handle(a *Agent, next action) config.Response {
+func (s *actions) handle(ctx context.Context, a *Agent, next action) config.Response {
 	r, err := readRequest(next.raw)
 	switch {
 	case err != nil:
@@ -105,7 +105,7 @@ func (s *actions) handle(a *Agent, next action) config.Response {
 		return refusal(r.Transaction, 408, "the request expired at %s, and it is %s here",
 			r.Expires.UTC().Format(time.RFC3339), now().Format(time.RFC3339))
 	}
-	response := a.perform(next.name, r)
+	response := a.perform(ctx, next.name, r)
 	s.answered.keep(key, answered{response, r.Expires})
 	if response.Error == nil {
 		a.event(config.SeverityInfo, "request", next.name, next.name+" was carried out",
@@ -153,7 +153,7 @@ func refusal(transaction string, code int, format string, args ...any) config.Re
 }
 
 // perform carries out a request, or says why not.
-func (a *Agent) perform(name string, r config.Request) config.Response {
+func (a *Agent) perform(ctx context.Context, name string, r config.Request) config.Response {
 	no := func(code int, format string, args ...any) config.Response {
 		return refusal(r.Transaction, code, format, args...)
 	}
@@ -163,6 +163,7 @@ func (a *Agent) perform(name string, r config.Request) config.Response {
 		Session string `json:"session"`
 		Lines   *int   `json:"lines"`
 		Seconds *int   `json:"seconds"`
+		trial
 	}
 	if len(r.Data) > 0 {
 		if err := decode(r.Data, &data); err != nil {
@@ -194,6 +195,11 @@ func (a *Agent) perform(name string, r config.Request) config.Response {
 			return no(501, "the box keeps no log lines")
 		}
 		result = map[string][]string{"lines": append([]string{}, a.o.LogTail(lines)...)}
+	case "test":
+		if err := data.trial.check(); err != nil {
+			return no(400, "%v", err)
+		}
+		result, err = a.try(ctx, data.trial)
 	case "identify":
 		return no(501, "this build knows no light or sound of the box to identify it by")
 	case "reboot":
@@ -204,7 +210,7 @@ func (a *Agent) perform(name string, r config.Request) config.Response {
 		return no(404, "there is no request %q", name)
 	}
 	switch {
-	case errors.Is(err, relay.ErrNotFound):
+	case errors.Is(err, relay.ErrNotFound), errors.Is(err, errNoUplink):
 		return no(404, "%v", err)
 	case err != nil:
 		return no(codeInternal, "%v", err)
@@ -218,7 +224,7 @@ func (a *Agent) perform(name string, r config.Request) config.Response {
 
 // Request carries out an action for someone at the box: control.Backend. It
 // needs neither transaction nor expires.
-func (a *Agent) Request(_ context.Context, name string, raw []byte, by control.Caller) (int, json.RawMessage) {
+func (a *Agent) Request(ctx context.Context, name string, raw []byte, by control.Caller) (int, json.RawMessage) {
 	var response config.Response
 	var r config.Request
 	var err error
@@ -231,7 +237,7 @@ func (a *Agent) Request(_ context.Context, name string, raw []byte, by control.C
 	case !r.Expires.IsZero() && !time.Now().Before(r.Expires):
 		response = refusal(r.Transaction, 408, "the request expired at %s", r.Expires.UTC().Format(time.RFC3339))
 	default:
-		response = a.perform(name, r)
+		response = a.perform(ctx, name, r)
 	}
 	if response.Error != nil {
 		return response.Error.Code, marshal(response)

@@ -27,6 +27,7 @@ import (
 	"sluice/provisioning/mqtt"
 	"sluice/provisioning/store"
 	"sluice/relay"
+	"sluice/relay/endpoint"
 )
 
 // An Engine relays what it is given. relay.Engine is one.
@@ -41,6 +42,7 @@ type Engine interface {
 type Uplinks interface {
 	Set([]uplink.Config) error
 	Status() []uplink.Status
+	Get(name string) endpoint.Uplink
 }
 
 // A Store remembers. store.Store is one.

@@ -20,6 +20,9 @@ type alarmKey struct{ code, subject string }
 func (m *monitor) findings(r relay.Report, uplinks []uplink.Status) map[alarmKey]string {
 	found := make(map[alarmKey]string)
 	for _, u := range uplinks {
+		if u.Routing != nil {
+			found[alarmKey{"uplink_unrouted", "uplink/" + u.Name}] = u.Routing.Message
+		}
 		if !u.Ready {
 			found[alarmKey{"uplink_down", "uplink/" + u.Name}] = fmt.Sprintf("%s is not ready: %v", u.Name, u.Reason)
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,6 +23,8 @@ import (
 	"sluice/provisioning/mqtt"
 	"sluice/provisioning/store"
 	"sluice/relay"
+	"sluice/relay/endpoint"
+	"sluice/relay/relaytest"
 )
 
 // fakeEngine remembers what it was given, and reports what the test says.
@@ -128,6 +131,11 @@ func (u *fakeUplinks) Status() []uplink.Status {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return slices.Clone(u.status)
+}
+
+// Get returns an uplink whose sockets are bound to nothing.
+func (u *fakeUplinks) Get(name string) endpoint.Uplink {
+	return relaytest.NewUplink(name, netip.MustParseAddr("127.0.0.1"))
 }
 
 // fakeConnection keeps what is published.

@@ -23,7 +23,7 @@ func TestStateAndTelemetryBodies(t *testing.T) {
 		b := startBox(t, "", func(o *Options) {
 			u := o.Uplinks.(*fakeUplinks)
 			u.status = []uplink.Status{
-				{Name: "lan0", Interface: "eth0", Ready: true, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.2")}, RxBytes: 1000},
+				{Name: "lan0", Interface: "eth0", Ready: true, Carrier: true, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.2")}, Gateways: []netip.Addr{netip.MustParseAddr("10.0.0.1")}, RxBytes: 1000},
 				{Name: "wan0", Interface: "eth1", Reason: endpoint.Because("no_carrier", "eth1 has no carrier")},
 			}
 		})
@@ -66,8 +66,8 @@ func TestStateAndTelemetryBodies(t *testing.T) {
 			`{"code":"output_stalled","message":"nothing was acknowledged for 6 s","subject":"flow/f/output/o"}],` +
 			`"flows":[{"id":"f","inputs":[{"active":true,"id":"i","reason":null,"since":"2026-11-23T09:00:00Z","state":"receiving"}],` +
 			`"outputs":[{"id":"o","reason":{"code":"no_ack","message":"nothing was acknowledged for 6 s"},"since":"2026-11-23T09:00:00Z","state":"stalled","viewers":1}]}],` +
-			`"uplinks":[{"addresses":["10.0.0.2"],"interface":"eth0","name":"lan0","ready":true,"reason":null},` +
-			`{"addresses":[],"interface":"eth1","name":"wan0","ready":false,"reason":{"code":"no_carrier","message":"eth1 has no carrier"}}],"version":1}`
+			`"uplinks":[{"addresses":["10.0.0.2"],"carrier":true,"gateways":["10.0.0.1"],"interface":"eth0","name":"lan0","ready":true,"reason":null},` +
+			`{"addresses":[],"carrier":false,"gateways":[],"interface":"eth1","name":"wan0","ready":false,"reason":{"code":"no_carrier","message":"eth1 has no carrier"}}],"version":1}`
 		if string(got) != want {
 			t.Errorf("state\n%s\nwant\n%s", got, want)
 		}

@@ -3,6 +3,7 @@ package provisioning
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"sluice/device/uplink"
@@ -83,12 +84,9 @@ func (a *Agent) stateReport(r relay.Report, uplinks []uplink.Status, alarms []co
 		Uplinks: []config.UplinkState{}, Flows: []config.FlowState{}, Alarms: alarms,
 	}
 	for _, u := range uplinks {
-		addresses := []string{}
-		for _, address := range u.Addresses {
-			addresses = append(addresses, address.String())
-		}
 		s.Uplinks = append(s.Uplinks, config.UplinkState{
-			Name: u.Name, Interface: u.Interface, Ready: u.Ready, Reason: u.Reason, Addresses: addresses,
+			Name: u.Name, Interface: u.Interface, Ready: u.Ready, Reason: u.Reason,
+			Carrier: u.Carrier, Addresses: texts(u.Addresses), Gateways: texts(u.Gateways), Routing: u.Routing,
 		})
 	}
 	for _, f := range r.Flows {
@@ -110,6 +108,14 @@ func (a *Agent) stateReport(r relay.Report, uplinks []uplink.Status, alarms []co
 
 // stamp is a time as it stands in documents.
 func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
+
+func texts(addresses []netip.Addr) []string {
+	all := []string{}
+	for _, a := range addresses {
+		all = append(all, a.String())
+	}
+	return all
+}
 
 // noticeUplinks tells of uplinks that came or went, and has the broker tried
 // again at once when one came.

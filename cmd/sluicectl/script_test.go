@@ -77,6 +77,11 @@ func script(t *testing.T, ctl func(stdin string, args ...string) result) {
 
 	ctl("", "status").wants(t, 0, "Box       test-box, amd64, sluiced 1.2.3", "version 8, applied", "lan0    lo   ready", "stage/wall")
 	ctl("", "uplinks").wants(t, 0, "127.0.0.1")
+	ctl("", "test", "link", "lan0").wants(t, 0, "link through lan0 (lo): ok")
+	ctl("", "test", "link", "wan9").wants(t, 1, "not configured")
+	ctl("", "test", "dns", "lan0", "127.0.0.1", "--json").wants(t, 0, `"ok": true`)
+	ctl("", "test", "srt", "lan0", "127.0.0.1", "1").wants(t, 1, "failed", "refused")
+	ctl("", "test", "tcp", "lan0", "127.0.0.1", "x").wants(t, 2, "no port")
 	ctl("", "outputs", "stage/wall").wants(t, 0, "Monitor wall", "disabled")
 	ctl("", "outputs", "none").wants(t, 1, "there is no flow none")
 	for _, name := range []string{"desired", "reported", "state", "telemetry", "info", "status", "schema"} {

@@ -84,38 +84,6 @@ func (c *command) line(label string, parts ...string) {
 	fmt.Fprintln(c.out, cut(label+clean(strings.Join(known, ", ")), c.width))
 }
 
-func (c *command) uplinks() *cobra.Command {
-	return &cobra.Command{
-		Use: "uplinks", Short: "List the NIC roles", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			v, err := c.load(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if c.json {
-				return c.printJSON(list(v.state.Uplinks))
-			}
-			c.printUplinks(v)
-			return nil
-		},
-	}
-}
-
-func (c *command) printUplinks(v *view) {
-	t := table{head: []string{"UPLINK", "NIC", "STATE", "IN", "OUT", "ADDRESSES"}}
-	for _, u := range v.state.Uplinks {
-		state, in, out, what := "ready", "-", "-", strings.Join(u.Addresses, " ")
-		if !u.Ready {
-			state, what = "down", why(u.Reason)
-		}
-		if f := v.uplinkFigures(u.Name); f != nil {
-			in, out = bitrate(f.RxBps), bitrate(f.TxBps)
-		}
-		t.add(u.Name, dash(u.Interface), state, in, out, what)
-	}
-	t.print(c.out, c.width)
-}
-
 func dash(s string) string {
 	if s == "" {
 		return "-"

@@ -2,9 +2,11 @@ package uplink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
@@ -406,5 +408,49 @@ func withCapabilities(t *testing.T, which string) {
 	settled(t, m)
 	if _, ours, err := listRouting(); err != nil || len(ours.routes) < 6 {
 		t.Errorf("routes: %+v, %v", ours, err)
+	}
+}
+
+// What people ask of an uplink goes through it, and says what is wrong.
+func TestProbes(t *testing.T) {
+	if !inNetns(t) {
+		return
+	}
+	out := newOutside(t)
+	out.cable(t, "w0", "10.1.0.1/24", "p0", "10.1.0.2/24")
+	out.gateway(t, "one")
+	gateway := ip("10.1.0.2")
+	m := New(nil, quiet())
+	must(t, m.Set([]Config{
+		{Name: "wan0", Match: &Match{Interface: "w0"}, Gateway4: &gateway},
+		{Name: "wan1", Match: &Match{Interface: "none0"}},
+	}))
+	run(t, m)
+	u := m.Get("wan0")
+	eventually(t, "wan0 ready", func() bool { return u.Ready() == nil })
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for _, kind := range []string{"raw", "datagram"} { // at first the namespace lets no group ping
+		if took, err := Ping(ctx, u, ip(far)); err != nil || took <= 0 {
+			t.Errorf("ping with a %s socket: %v, %v", kind, took, err)
+		}
+		must(t, os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte("0 0"), 0))
+	}
+	if _, err := Connect(ctx, u, netip.AddrPortFrom(ip(far), 7000)); err != nil {
+		t.Errorf("connect: %v", err)
+	}
+	if _, err := Connect(ctx, u, netip.AddrPortFrom(ip(far), 7001)); !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("connect to a closed port: %v", err)
+	}
+	short, cancelShort := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancelShort()
+	if _, err := Ping(short, u, ip("10.1.0.77")); err == nil {
+		t.Error("nobody answered")
+	}
+	if _, err := Ping(ctx, m.Get("wan1"), ip(far)); err == nil || !strings.Contains(err.Error(), "no NIC") {
+		t.Errorf("through an absent NIC: %v", err)
+	}
+	if all, err := Resolve(ctx, u, far); err != nil || len(all) != 1 || all[0] != ip(far) {
+		t.Errorf("an address resolves to %v, %v", all, err)
 	}
 }

@@ -117,7 +117,23 @@ type UplinkState struct {
 	Interface string           `json:"interface"`
 	Ready     bool             `json:"ready"`
 	Reason    *endpoint.Reason `json:"reason"`
+	Carrier   bool             `json:"carrier"`
 	Addresses []string         `json:"addresses"`
+	Gateways  []string         `json:"gateways"`
+	// Routing says what the uplink lacks of a routing table of its own.
+	Routing *endpoint.Reason `json:"routing,omitempty"`
+}
+
+// TestResult is the answer's data of the request "test": whether something
+// can be reached through one uplink.
+type TestResult struct {
+	Test      string   `json:"test"` // link, ping, dns, tcp or srt
+	Uplink    string   `json:"uplink"`
+	Interface string   `json:"interface"`
+	OK        bool     `json:"ok"`
+	Message   string   `json:"message"` // one sentence
+	Addresses []string `json:"addresses,omitempty"`
+	TimeMS    float64  `json:"time_ms,omitzero"` // until the answer came
 }
 
 // FlowState is the state of one flow's items.
