@@ -38,7 +38,7 @@ var arrows = map[string][]string{
 	"relay/flow":      {"relay/media"},
 	"relay/media":     {},
 	"relay/relaytest": {"relay/endpoint", "relay/flow", "relay/media", "relay/mpegts", "relay/remux"},
-	"test":            {"provisioning/...", "device/...", "relay/..."},
+	"test":            {"provisioning/...", "device/...", "relay/...", "test/harness"},
 }
 
 // protocol packages know neither the Engine nor each other.

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sluice/test/harness"
 )
 
 // A box is sluiced, with the loopback as its only NIC.
@@ -20,8 +22,8 @@ type box struct {
 	socket  string
 	metrics int // TCP port
 	args    []string
-	process *process
-	logs    []*output // of every process that it was
+	process *harness.Process
+	logs    []*harness.Output // of every process that it was
 }
 
 // startBox starts a box at a broker, with more arguments if there are any.
@@ -41,64 +43,33 @@ func startBox(t *testing.T, b *broker, more ...string) *box {
 
 func (x *box) start(t *testing.T) {
 	t.Helper()
-	x.process = start(t, program("sluiced"), x.args, nil)
-	x.logs = append(x.logs, x.process.out)
-	await(t, 15*time.Second, "the box tells its state on its socket", func() bool {
-		if !x.process.running() {
-			t.Fatalf("sluiced ended: %v\n%s", x.process.err, x.process.out.tail(4000))
+	x.process = harness.Start(t, harness.Program("sluiced"), x.args, nil)
+	x.logs = append(x.logs, x.process.Out)
+	harness.Await(t, 15*time.Second, "the box tells its state on its socket", func() bool {
+		if !x.process.Running() {
+			t.Fatalf("sluiced ended: %v\n%s", x.process.Err, x.process.Out.Tail(4000))
 		}
-		return exec.Command(program("sluicectl"), "--control", x.socket, "get", "state").Run() == nil
+		return exec.Command(harness.Program("sluicectl"), "--control", x.socket, "get", "state").Run() == nil
 	})
 }
 
 // ctl runs sluicectl over the socket and returns what it prints.
 func (x *box) ctl(t *testing.T, args ...string) []byte {
 	t.Helper()
-	out, err := exec.Command(program("sluicectl"), append([]string{"--control", x.socket}, args...)...).CombinedOutput()
+	out, err := exec.Command(harness.Program("sluicectl"), append([]string{"--control", x.socket}, args...)...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("sluicectl %q: %v\n%s", args, err, out)
 	}
 	return out
 }
 
-// A report is what this package reads of a state document.
-type report struct {
-	Version uint64 `json:"version"`
-	Flows   []struct {
-		ID      string `json:"id"`
-		Inputs  []item `json:"inputs"`
-		Outputs []item `json:"outputs"`
-	} `json:"flows"`
-}
-
-type item struct {
-	ID     string `json:"id"`
-	State  string `json:"state"`
-	Reason *struct {
-		Code    string `json:"code"`
-		Message string `json:"message"`
-	} `json:"reason"`
-	Viewers int `json:"viewers"`
-}
-
-func (x *box) report(t *testing.T) report {
+func (x *box) report(t *testing.T) harness.Report {
 	t.Helper()
-	var r report
+	var r harness.Report
 	if out := x.ctl(t, "get", "state"); json.Unmarshal(out, &r) != nil {
 		t.Fatalf("sluicectl get state: not a state document: %s", out)
 	}
 	return r
-}
-
-// states are those of all inputs and outputs, by id.
-func (r report) states() map[string]string {
-	m := make(map[string]string)
-	for _, f := range r.Flows {
-		for _, i := range append(f.Inputs, f.Outputs...) {
-			m[i.ID] = i.State
-		}
-	}
-	return m
 }
 
 // awaitStates waits until each of the named items is in its state.
@@ -107,7 +78,7 @@ func (x *box) awaitStates(t *testing.T, within time.Duration, want map[string]st
 	var got map[string]string
 	deadline := time.Now().Add(within)
 	for {
-		got = x.report(t).states()
+		got = x.report(t).States()
 		missing := 0
 		for id, state := range want {
 			if got[id] != state {
@@ -158,7 +129,7 @@ func (x *box) gauge(t *testing.T, name string) float64 {
 // descriptors is how many files the process has open.
 func (x *box) descriptors(t *testing.T) int {
 	t.Helper()
-	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", x.process.cmd.Process.Pid))
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", x.process.Cmd.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +139,7 @@ func (x *box) descriptors(t *testing.T) int {
 // resident is the memory of the process, in bytes.
 func (x *box) resident(t *testing.T) int {
 	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", x.process.cmd.Process.Pid))
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", x.process.Cmd.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"sluice/test/harness"
 )
 
 // Whatever becomes of the broker and of the box, the last good configuration is
@@ -22,8 +24,8 @@ func TestLastGoodConfigurationIsAlwaysInForce(t *testing.T) {
 	relays := func(version uint64) {
 		t.Helper()
 		x.awaitStates(t, 20*time.Second, map[string]string{"enc": "receiving", "headend": "sending"})
-		headend.receives(t, 100, 20*time.Second)
-		await(t, 5*time.Second, fmt.Sprintf("version %d is in force", version), func() bool {
+		headend.Receives(t, 100, 20*time.Second)
+		harness.Await(t, 5*time.Second, fmt.Sprintf("version %d is in force", version), func() bool {
 			return x.report(t).Version == version
 		})
 	}
@@ -36,9 +38,9 @@ func TestLastGoodConfigurationIsAlwaysInForce(t *testing.T) {
 	session := awaitReady(t, l, 0)
 
 	// The broker goes: the stream does not notice.
-	b.process.stop()
-	headend.receives(t, 400, 10*time.Second)
-	headend.intact(t)
+	b.process.Stop()
+	headend.Receives(t, 400, 10*time.Second)
+	headend.Intact(t)
 
 	// It comes back: the box does, too, and says so; a change is taken.
 	b.start(t)
@@ -47,19 +49,19 @@ func TestLastGoodConfigurationIsAlwaysInForce(t *testing.T) {
 	d.version = 2
 	publish(t, b, l, d)
 	relays(2)
-	headend.intact(t)
+	headend.Intact(t)
 
 	// The box is restarted while there is no broker.
-	b.process.stop()
-	x.process.stop()
-	if x.process.err != nil {
-		t.Errorf("SIGTERM did not end the box cleanly: %v", x.process.err)
+	b.process.Stop()
+	x.process.Stop()
+	if x.process.Err != nil {
+		t.Errorf("SIGTERM did not end the box cleanly: %v", x.process.Err)
 	}
 	x.start(t)
 	relays(2)
 
 	// The power fails.
-	x.process.kill()
+	x.process.Kill()
 	x.start(t)
 	relays(2)
 
@@ -73,7 +75,7 @@ func TestLastGoodConfigurationIsAlwaysInForce(t *testing.T) {
 		d.version++
 		b.publish(t, "config/desired", d.json(), true)
 		<-time.After(after)
-		x.process.kill()
+		x.process.Kill()
 		x.start(t)
 		var r reported
 		if err := json.Unmarshal(x.ctl(t, "get", "reported"), &r); err != nil {
@@ -82,7 +84,7 @@ func TestLastGoodConfigurationIsAlwaysInForce(t *testing.T) {
 		if r.Version != uint64(before) && r.Version != uint64(d.version) {
 			t.Fatalf("killed after %v: version %d is in force, neither %d nor %d", after, r.Version, before, d.version)
 		}
-		await(t, 60*time.Second, "the retained document is in force", func() bool {
+		harness.Await(t, 60*time.Second, "the retained document is in force", func() bool {
 			return x.report(t).Version == uint64(d.version)
 		})
 	}

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sluice/test/harness"
 )
 
 // make run is what a newcomer tries first: its outputs can be played, one can
@@ -24,7 +26,7 @@ func TestMakeRun(t *testing.T) {
 	cmd.Dir = filepath.Join("..", "..")
 	cmd.Env = append(os.Environ(), fmt.Sprintf("PORTS=%d", first), "RUN_DIR="+dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	out := &output{}
+	out := &harness.Output{}
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -39,20 +41,20 @@ func TestMakeRun(t *testing.T) {
 		_ = syscall.Kill(-group, syscall.SIGKILL) // where the test failed before its end
 		<-ended
 		if t.Failed() {
-			t.Logf("--- make run:\n%s", out.bytes())
+			t.Logf("--- make run:\n%s", out.Bytes())
 		}
 	})
-	await(t, 120*time.Second, "make run says what to play", func() bool {
+	harness.Await(t, 120*time.Second, "make run says what to play", func() bool {
 		select {
 		case <-ended:
 			t.Fatal("make run has ended")
 		default:
 		}
-		return bytes.Contains(out.bytes(), []byte("Ctrl-C ends everything"))
+		return bytes.Contains(out.Bytes(), []byte("Ctrl-C ends everything"))
 	})
 
 	// Every line that is offered works: ffprobe plays what ffplay would.
-	said := string(out.bytes())
+	said := string(out.Bytes())
 	playable := regexp.MustCompile(`(?m)^ *ffplay '?([^'\n]+)'?$`).FindAllStringSubmatch(said, -1)
 	if len(playable) != 5 {
 		t.Fatalf("%d things to play instead of 4 and one to add:\n%s", len(playable), said)
@@ -76,7 +78,7 @@ func TestMakeRun(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Fatal("make run did not end")
 	}
-	await(t, 5*time.Second, "no process is left", func() bool { return len(processesOf(t, group, dir)) == 0 })
+	harness.Await(t, 5*time.Second, "no process is left", func() bool { return len(processesOf(t, group, dir)) == 0 })
 }
 
 // A port that is taken is told of in one line.
@@ -104,7 +106,7 @@ func probe(t *testing.T, url string) {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
 	for {
-		cmd := exec.Command(need(t, "timeout", "coreutils"), "15", need(t, "ffprobe", "ffmpeg"),
+		cmd := exec.Command(harness.Need(t, "timeout", "coreutils"), "15", harness.Need(t, "ffprobe", "ffmpeg"),
 			"-v", "error", "-analyzeduration", "3000000", "-show_entries", "stream=codec_name,width", "-of", "csv=p=0", url)
 		got, err := cmd.CombinedOutput()
 		if err == nil && bytes.Contains(got, []byte("h264,960")) && bytes.Contains(got, []byte("aac")) {

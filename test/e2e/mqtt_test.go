@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"sluice/test/harness"
 )
 
 const (
@@ -26,7 +28,7 @@ type broker struct {
 	port         int
 	config       string
 	passwordFile string // for sluiced: the password alone
-	process      *process
+	process      *harness.Process
 }
 
 func startBroker(t *testing.T) *broker {
@@ -34,7 +36,7 @@ func startBroker(t *testing.T) *broker {
 	dir := t.TempDir()
 	b := &broker{port: tcpPort(t), config: filepath.Join(dir, "mosquitto.conf"), passwordFile: filepath.Join(dir, "password")}
 	users := filepath.Join(dir, "users")
-	if out, err := exec.Command(need(t, "mosquitto_passwd", "mosquitto"), "-c", "-b", users, brokerUser, brokerPassword).CombinedOutput(); err != nil {
+	if out, err := exec.Command(harness.Need(t, "mosquitto_passwd", "mosquitto"), "-c", "-b", users, brokerUser, brokerPassword).CombinedOutput(); err != nil {
 		t.Fatalf("mosquitto_passwd: %v\n%s", err, out)
 	}
 	write(t, b.passwordFile, brokerPassword+"\n")
@@ -56,8 +58,8 @@ log_type warning
 
 func (b *broker) start(t *testing.T) {
 	t.Helper()
-	b.process = start(t, need(t, "mosquitto", "mosquitto"), []string{"-c", b.config}, nil)
-	await(t, 10*time.Second, "Mosquitto listens", func() bool { return tcpListening(b.port) })
+	b.process = harness.Start(t, harness.Need(t, "mosquitto", "mosquitto"), []string{"-c", b.config}, nil)
+	harness.Await(t, 10*time.Second, "Mosquitto listens", func() bool { return tcpListening(b.port) })
 }
 
 func (b *broker) url() string { return fmt.Sprintf("mqtt://127.0.0.1:%d", b.port) }
@@ -80,7 +82,7 @@ func (b *broker) publish(t *testing.T, name string, body []byte, retain bool) {
 	if retain {
 		args = append(args, "-r")
 	}
-	cmd := exec.Command(need(t, "mosquitto_pub", "mosquitto-clients"), args...)
+	cmd := exec.Command(harness.Need(t, "mosquitto_pub", "mosquitto-clients"), args...)
 	cmd.Stdin = strings.NewReader(string(body))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("mosquitto_pub: %v\n%s", err, out)
@@ -113,7 +115,7 @@ func (b *broker) listen(t *testing.T) *listener {
 	t.Helper()
 	l := &listener{}
 	args := append(b.login(), "-t", topic("#"), "-q", "1", "-F", "%j")
-	start(t, need(t, "mosquitto_sub", "mosquitto-clients"), args, func(cmd *exec.Cmd) {
+	harness.Start(t, harness.Need(t, "mosquitto_sub", "mosquitto-clients"), args, func(cmd *exec.Cmd) {
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -122,7 +124,7 @@ func (b *broker) listen(t *testing.T) *listener {
 	})
 	// The subscription is in force once something comes back.
 	probe := fmt.Sprintf(`{"probe":%d}`, time.Now().UnixNano())
-	await(t, 10*time.Second, "mosquitto_sub is subscribed", func() bool {
+	harness.Await(t, 10*time.Second, "mosquitto_sub is subscribed", func() bool {
 		b.publish(t, "test/probe", []byte(probe), false)
 		return len(l.find(0, "test/probe", func(m message) bool { return string(m.payload) == probe })) > 0
 	})

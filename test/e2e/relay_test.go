@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"sluice/test/harness"
 )
 
 // What is published is in force and reported within a second of its turn, and
@@ -39,16 +41,16 @@ func TestPublishedOutputsCarryTheStreamByteForByte(t *testing.T) {
 
 	joined := f.viewSRT(t, "SRT listener output", pull, "mode=caller")
 	x.awaitStates(t, 10*time.Second, map[string]string{"pull": "connected"})
-	all := []*viewer{joined, called, received, bare}
+	all := []*harness.Viewer{joined, called, received, bare}
 	for _, v := range all {
-		v.receives(t, 1500, 30*time.Second)
-		v.intact(t)
+		v.Receives(t, 1500, 30*time.Second)
+		v.Intact(t)
 	}
 	// The fleet learned it from the retained topics as well.
 	l.next(t, 0, 5*time.Second, "state", func(m message) bool {
-		var r report
+		var r harness.Report
 		m.decode(t, &r)
-		s := r.states()
+		s := r.States()
 		return s["enc"] == "receiving" && s["pull"] == "connected" && s["push"] == "connected" && s["rtp"] == "sending"
 	})
 }
@@ -74,9 +76,9 @@ func TestOutputsSwapPortsInOneDocument(t *testing.T) {
 	x.awaitStates(t, 10*time.Second, map[string]string{"enc": "receiving", "a": "waiting", "b": "waiting"})
 	plain := f.viewSRT(t, "b at a's former port", one, "mode=caller")
 	encrypted := f.viewSRT(t, "a at b's former port", two, "mode=caller&pbkeylen=16&passphrase=only-output-a-has-it")
-	for _, v := range []*viewer{plain, encrypted} {
-		v.receives(t, 300, 20*time.Second)
-		v.intact(t)
+	for _, v := range []*harness.Viewer{plain, encrypted} {
+		v.Receives(t, 300, 20*time.Second)
+		v.Intact(t)
 	}
 }
 
@@ -95,7 +97,7 @@ func TestWatchedOutputLosesNothingWhileOthersChange(t *testing.T) {
 	x.awaitStates(t, 10*time.Second, map[string]string{"enc": "receiving"})
 	viewer := f.viewSRT(t, "the watched SRT output", watched, "mode=caller")
 	headend := f.viewUDP(t, "the watched RTP output", rtp, 12)
-	viewer.receives(t, 100, 20*time.Second)
+	viewer.Receives(t, 100, 20*time.Second)
 
 	others := make([]string, 10)
 	change := func(i int, output string) {
@@ -135,13 +137,13 @@ func TestWatchedOutputLosesNothingWhileOthersChange(t *testing.T) {
 	for i := range others {
 		change(i, "")
 	}
-	await(t, 5*time.Second, "the ten outputs are gone from the state", func() bool {
+	harness.Await(t, 5*time.Second, "the ten outputs are gone from the state", func() bool {
 		return len(x.report(t).Flows[0].Outputs) == len(kept)
 	})
-	viewer.receives(t, 1000, 20*time.Second)
-	viewer.intact(t)
-	headend.intact(t)
-	if first := viewer.verifier.Report().First; first > f.sent.Load()/2 {
+	viewer.Receives(t, 1000, 20*time.Second)
+	viewer.Intact(t)
+	headend.Intact(t)
+	if first := viewer.Verifier.Report().First; first > f.sent.Load()/2 {
 		t.Errorf("the viewer joined at datagram %d of %d: it did not watch all along", first, f.sent.Load())
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"testing"
 	"time"
+
+	"sluice/test/harness"
 )
 
 // planted are secrets, each of which stands in one place of the documents.
@@ -43,19 +45,19 @@ func TestSecretsAreNeverShown(t *testing.T) {
 	}
 
 	// b's peer asks for another passphrase, so that a refusal is told as well.
-	start(t, need(t, "srt-live-transmit", "srt-tools"), []string{
+	harness.Start(t, harness.Need(t, "srt-live-transmit", "srt-tools"), []string{
 		"-q", fmt.Sprintf("srt://127.0.0.1:%d?mode=listener&passphrase=not-the-same-one", push), "file://con",
-	}, func(cmd *exec.Cmd) { cmd.Stdout = &output{} })
+	}, func(cmd *exec.Cmd) { cmd.Stdout = &harness.Output{} })
 	b.publish(t, "config/desired", document(1, ""), true)
 	l.next(t, 0, 10*time.Second, "config/accepted", nil)
 	l.next(t, 0, 10*time.Second, "config/reported", nil)
 	x.awaitStates(t, 15*time.Second, map[string]string{"enc": "waiting", "a": "waiting", "b": "rejected", "c": "invalid", "d": "invalid"})
 
 	// A caller with a wrong passphrase is refused and told of.
-	start(t, need(t, "srt-live-transmit", "srt-tools"), []string{
+	harness.Start(t, harness.Need(t, "srt-live-transmit", "srt-tools"), []string{
 		"-q", "-a", "no", fmt.Sprintf("srt://127.0.0.1:%d?mode=caller&passphrase=planted-caller-guess", pull), "file://con",
-	}, func(cmd *exec.Cmd) { cmd.Stdout = &output{} })
-	await(t, 10*time.Second, "the refused caller is counted", func() bool {
+	}, func(cmd *exec.Cmd) { cmd.Stdout = &harness.Output{} })
+	harness.Await(t, 10*time.Second, "the refused caller is counted", func() bool {
 		return bytes.Contains(x.ctl(t, "get", "telemetry"), []byte(`"refused":1`)) || bytes.Contains(x.ctl(t, "get", "telemetry"), []byte(`"refused": 1`))
 	})
 
@@ -100,7 +102,7 @@ func TestSecretsAreNeverShown(t *testing.T) {
 		said[fmt.Sprintf("sluicectl %q", command)] = x.ctl(t, command...)
 	}
 	for i, log := range x.logs {
-		said[fmt.Sprintf("log %d", i)] = log.bytes()
+		said[fmt.Sprintf("log %d", i)] = log.Bytes()
 	}
 	for where, text := range said {
 		for what, secret := range planted {
