@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -69,8 +70,17 @@ func TestMakeRun(t *testing.T) {
 		probe(t, p[1])
 	}
 
-	// Ctrl-C reaches the whole foreground group.
-	if err := syscall.Kill(-group, syscall.SIGINT); err != nil {
+	// Ctrl-C reaches the whole foreground group; the script alone must do.
+	script := 0
+	for pid, line := range processesOf(t, group, dir) {
+		if strings.HasPrefix(line, "bash scripts/run") {
+			script = pid
+		}
+	}
+	if script == 0 {
+		t.Fatalf("scripts/run is not among %v", processesOf(t, group, dir))
+	}
+	if err := syscall.Kill(script, syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -121,15 +131,15 @@ func probe(t *testing.T, url string) {
 // freeBlock returns the first of the ports that make run uses.
 func freeBlock(t *testing.T) int { return freePorts(t, 0, 80, 83, 100, 101, 104, 106, 110) }
 
-// processesOf returns the command lines of processes that are of a group, or
-// that were started with a directory in their arguments.
-func processesOf(t *testing.T, group int, dir string) []string {
+// processesOf returns the command lines of processes, by id, that are of a
+// group or were started with a directory in their arguments.
+func processesOf(t *testing.T, group int, dir string) map[int]string {
 	t.Helper()
 	all, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var found []string
+	found := make(map[int]string)
 	for _, stat := range all {
 		b, err := os.ReadFile(stat)
 		if err != nil {
@@ -139,7 +149,11 @@ func processesOf(t *testing.T, group int, dir string) []string {
 		fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
 		line, _ := os.ReadFile(filepath.Join(filepath.Dir(stat), "cmdline"))
 		if fields[2] == fmt.Sprint(group) || bytes.Contains(line, []byte(dir)) {
-			found = append(found, string(bytes.ReplaceAll(line, []byte{0}, []byte{' '})))
+			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(stat)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			found[pid] = string(bytes.ReplaceAll(line, []byte{0}, []byte{' '}))
 		}
 	}
 	return found
