@@ -19,6 +19,10 @@ import (
 const (
 	connectTimeout = 5 * time.Second        // resolving the name and shaking hands
 	resendInterval = 250 * time.Millisecond // a handshake without answer is repeated
+
+	// closedBelieved is how many times in a row the peer's host has to say that
+	// its port is closed: the peer may be starting at this moment.
+	closedBelieved = 3
 )
 
 // A pump stands between gosrt, which cannot bind a socket to a NIC when it
@@ -47,6 +51,7 @@ type pump struct {
 	socket  uint32         // the peer's, once it has let us in
 	failure error          // why the call failed
 	trouble error          // the last error of the outer socket
+	closed  int            // how often the peer's host said that its port is closed
 }
 
 type stage uint8
@@ -247,18 +252,38 @@ func (p *pump) shaking() bool {
 
 func (p *pump) resend() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	var err error
 	if p.stage < established && p.last != nil {
-		if _, err := p.outer.Write(p.last); err != nil {
-			p.trouble = err
-		}
+		_, err = p.outer.Write(p.last)
+	}
+	p.mu.Unlock()
+	if err != nil {
+		p.note(err)
 	}
 }
 
+// note keeps an error of the outer socket, and gives the call up where nobody
+// listens.
 func (p *pump) note(err error) {
 	p.mu.Lock()
-	p.trouble = err
+	p.trouble = bare(err)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		p.closed++
+	}
+	nobody := p.closed >= closedBelieved
 	p.mu.Unlock()
+	if nobody {
+		p.fail(endpoint.Fail(endpoint.Connecting, syscall.ECONNREFUSED, "no_listener", "nobody listens at %s", p.peer))
+	}
+}
+
+// bare leaves out the addresses that an error of package net repeats.
+func bare(err error) error {
+	var no syscall.Errno
+	if errors.As(err, &no) {
+		return no
+	}
+	return err
 }
 
 // fromPeer looks at a packet that the peer sent, and tells whether it is for
