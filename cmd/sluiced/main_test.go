@@ -105,6 +105,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"--log-level", "loud"}, 2, "debug, info, warn or error"},
 		{[]string{"--log-format", "xml"}, 2, "text or json"},
 		{[]string{"--broker-uplink", "lan0"}, 2, "needs --broker"},
+		{[]string{"--broker-password-file", "x"}, 2, "--broker-password-file needs --broker"},
+		{[]string{"--tls-ca", "x"}, 2, "--tls-ca needs --broker"},
 		{[]string{"--broker", "http://example.com"}, 2, "scheme"},
 		{[]string{"--broker", "mqtt://me:hunter2@example.com"}, 2, "holds a user"},
 		{[]string{"--config", "/nonexistent"}, 2, "no such file"},

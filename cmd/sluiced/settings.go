@@ -92,6 +92,13 @@ func readSettings(args []string) (*settings, error) {
 	if err := readConfig(f, r.config); err != nil {
 		return nil, err
 	}
+	if r.broker.Broker == "" { // what is meant for one would be left out in silence
+		for _, name := range []string{"broker-user", "broker-password-file", "broker-uplink", "tls-ca", "tls-cert", "tls-key"} {
+			if f.Changed(name) {
+				return nil, fmt.Errorf("--%s needs --broker", name)
+			}
+		}
+	}
 	return r.check()
 }
 
@@ -179,9 +186,6 @@ func (r *raw) check() (*settings, error) {
 		return nil, fmt.Errorf("--device is %q: use 1-63 of a-z, 0-9 and -", s.device)
 	}
 	if s.broker.Broker == "" {
-		if len(s.brokerUplinks) > 0 {
-			return nil, errors.New("--broker-uplink needs --broker")
-		}
 		return s, nil
 	}
 	if _, err := mqtt.New(s.broker); err != nil {
