@@ -22,7 +22,7 @@ const (
 
 	// closedBelieved is how many times in a row the peer's host has to say that
 	// its port is closed: the peer may be starting at this moment.
-	closedBelieved = 3
+	closedBelieved = 4
 )
 
 // A pump stands between gosrt, which cannot bind a socket to a NIC when it

@@ -326,6 +326,24 @@ func url(host string, port int, options string) string {
 	return fmt.Sprintf("srt://%s:%d?%s", host, port, options)
 }
 
+// listening waits until a program has opened a UDP port: a call that finds it
+// closed fails.
+func listening(t *testing.T, port int) {
+	t.Helper()
+	await(t, "the program listens", func() bool {
+		for _, name := range []string{"/proc/net/udp", "/proc/net/udp6"} {
+			sockets, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if bytes.Contains(sockets, fmt.Appendf(nil, ":%04X 0000", port)) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
 // freePort returns a UDP port that was free a moment ago, for a program that
 // listens: not one of those that the kernel gives to other sockets meanwhile.
 func freePort(t *testing.T) int {

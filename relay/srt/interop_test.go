@@ -72,6 +72,7 @@ func TestInputFromPrograms(t *testing.T) {
 		} else {
 			port := freePort(t)
 			runProgram(t, source(t), nil, p.name, p.send(url("127.0.0.1", port, p.options("listener", bits)))...)
+			listening(t, port)
 			in = runInput(t, keyed(callerConfig("127.0.0.1", port), bits))
 		}
 		await(t, "the stream arrives", func() bool { return in.seen.Report().Received > enough })
@@ -93,6 +94,7 @@ func TestOutputToPrograms(t *testing.T) {
 		} else {
 			port := freePort(t)
 			runProgram(t, nil, sink{got}, p.name, p.receive(url("127.0.0.1", port, p.options("listener", bits)))...)
+			listening(t, port)
 			out = runOutput(t, keyed(callerConfig("127.0.0.1", port), bits), anyone, live(t))
 		}
 		await(t, "the stream arrives", func() bool { return got.Report().Received > enough })

@@ -53,6 +53,7 @@ func TestPeerVanishes(t *testing.T) {
 	cells.run("source that we call", func(t *testing.T) {
 		port := freePort(t)
 		p := runProgram(t, source(t), nil, slt, peers[0].send(url("127.0.0.1", port, "mode=listener"))...)
+		listening(t, port)
 		in := runInput(t, callerConfig("127.0.0.1", port))
 		await(t, "the stream arrives", func() bool { return in.seen.Report().Received > 20 })
 		gone(t, p, ofInput(in), endpoint.Connecting)
@@ -75,6 +76,7 @@ func TestPeerVanishes(t *testing.T) {
 		got := relaytest.NewVerifier(1)
 		port := freePort(t)
 		p := runProgram(t, nil, sink{got}, slt, peers[0].receive(url("127.0.0.1", port, "mode=listener"))...)
+		listening(t, port)
 		out := runOutput(t, callerConfig("127.0.0.1", port), anyone, live(t))
 		await(t, "the stream arrives", func() bool { return got.Report().Received > 20 })
 		gone(t, p, ofOutput(out), endpoint.Connecting)

@@ -110,6 +110,7 @@ func TestRefused(t *testing.T) {
 		cells.run(tt.name, func(t *testing.T) {
 			port := freePort(t)
 			runProgram(t, source(t), nil, "srt-live-transmit", "-q", "-a:no", "-chunk:1316", "file://con", url("127.0.0.1", port, tt.theirs.options("listener")))
+			listening(t, port)
 			refusedCall(t, tt.ours.config(callerConfig("127.0.0.1", port)), tt.code)
 		})
 	}
@@ -119,6 +120,7 @@ func TestRefused(t *testing.T) {
 		cells.run("peer does not insist/"+code, func(t *testing.T) {
 			port := freePort(t)
 			p := runProgram(t, nil, nil, "srt-live-transmit", "-q", "-a:no", url("127.0.0.1", port, theirs.options("listener")+"&enforcedencryption=0"), "file://con")
+			listening(t, port)
 			out := runOutput(t, secret.config(callerConfig("127.0.0.1", port)), anyone, live(t))
 			await(t, "the call ends", func() bool { s := out.Status(); return s.Reason != nil })
 			checkRefused(t, out.stop(), code)
