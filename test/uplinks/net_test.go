@@ -99,20 +99,27 @@ func defaultRoute(t *testing.T, nic, via string, metric int) {
 // A tap counts what comes out of a cable's far end.
 type tap struct {
 	mu      sync.Mutex
-	from    map[netip.AddrPort]int // UDP to the outputs' port, by source
-	dialled int                    // TCP connections to the broker begun
-	broker  int                    // TCP packets to the broker
+	media   map[route]int // datagrams to the outputs' ports
+	dialled int           // TCP connections to the broker begun
+	broker  int           // TCP packets to the broker
+}
+
+// A route is from which socket to which port.
+type route struct {
+	from netip.AddrPort
+	to   uint16
 }
 
 // The ports that taps know.
 const (
-	mediaPort  = 5004
+	rtpPort    = 5004
+	srtPort    = 7000
 	brokerPort = 1883
 )
 
 // tap listens at a NIC outside, until the test ends.
 func (o *outside) tap(t *testing.T, nic string) *tap {
-	w := &tap{from: make(map[netip.AddrPort]int)}
+	w := &tap{media: make(map[route]int)}
 	var f *os.File
 	o.do(t, func() {
 		ip := int(binary.NativeEndian.Uint16([]byte{unix.ETH_P_IP >> 8, unix.ETH_P_IP & 0xff}))
@@ -154,8 +161,8 @@ func (w *tap) see(b []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
-	case b[9] == unix.IPPROTO_UDP && port == mediaPort:
-		w.from[source]++
+	case b[9] == unix.IPPROTO_UDP && (port == rtpPort || port == srtPort):
+		w.media[route{source, port}]++
 	case b[9] == unix.IPPROTO_TCP && port == brokerPort:
 		w.broker++
 		const syn, ack = 0x02, 0x10
@@ -165,13 +172,13 @@ func (w *tap) see(b []byte) {
 	}
 }
 
-// media returns how many datagrams came from an address, and from how many
-// sockets.
-func (w *tap) media(from string) (n, sockets int) {
+// count returns how many datagrams came from an address to a port, and from
+// how many sockets.
+func (w *tap) count(from string, to uint16) (n, sockets int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for source, packets := range w.from {
-		if source.Addr() == netip.MustParseAddr(from) {
+	for r, packets := range w.media {
+		if r.to == to && r.from.Addr() == netip.MustParseAddr(from) {
 			n += packets
 			sockets++
 		}
@@ -184,13 +191,13 @@ func (w *tap) only(t *testing.T, when string, from ...string) {
 	t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for source, n := range w.from {
+	for r, n := range w.media {
 		known := false
 		for _, f := range from {
-			known = known || source.Addr() == netip.MustParseAddr(f)
+			known = known || r.from.Addr() == netip.MustParseAddr(f)
 		}
 		if !known {
-			t.Errorf("%s: %d datagrams from %s on the wrong NIC", when, n, source)
+			t.Errorf("%s: %d datagrams from %s to port %d on the wrong NIC", when, n, r.from, r.to)
 		}
 	}
 }
@@ -201,11 +208,11 @@ func (w *tap) sessions() (dialled, packets int) {
 	return w.dialled, w.broker
 }
 
-// more waits until further media has come from an address.
-func (w *tap) more(t *testing.T, what, from string) {
+// more waits until further datagrams have come from an address to a port.
+func (w *tap) more(t *testing.T, what, from string, to uint16) {
 	t.Helper()
-	before, _ := w.media(from)
-	eventually(t, what, func() bool { n, _ := w.media(from); return n > before+20 })
+	before, _ := w.count(from, to)
+	eventually(t, what, func() bool { n, _ := w.count(from, to); return n > before+20 })
 }
 
 // feed sends a transport stream from outside until the test ends.

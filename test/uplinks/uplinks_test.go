@@ -15,12 +15,14 @@ import (
 // far is an address behind both gateways: each has its own host there.
 const far = "203.0.113.9"
 
-// document has two outputs to the same host and port, over two uplinks.
+// document has two outputs to the same host and port, over two uplinks, and a
+// third with a session.
 const document = `{"schema": "sluice.config/v1", "state": {"flows": [{"id": "f", "name": "Flow",
 	"inputs": [{"id": "in", "protocol": "RTP", "uplink": "lan0", "rtp": {"port": 5000, "encapsulation": "udp"}}],
 	"outputs": [
 		{"id": "a", "name": "A", "protocol": "RTP", "uplink": "wan0", "rtp": {"destinations": [{"host": "` + far + `", "port": 5004}]}},
-		{"id": "b", "name": "B", "protocol": "RTP", "uplink": "wan1", "rtp": {"destinations": [{"host": "` + far + `", "port": 5004}]}}]}]}}`
+		{"id": "b", "name": "B", "protocol": "RTP", "uplink": "wan1", "rtp": {"destinations": [{"host": "` + far + `", "port": 5004}]}},
+		{"id": "c", "name": "C", "protocol": "SRT", "uplink": "wan0", "srt": {"mode": "caller", "destinations": [{"host": "` + far + `", "port": 7000}]}}]}]}}`
 
 // A daemon with two uplinks sends each output through its own, whatever
 // happens to the other, and whatever the main table would prefer.
@@ -28,12 +30,8 @@ func TestTwoUplinks(t *testing.T) {
 	if !inNetns(t) {
 		return
 	}
-	mosquitto, err := exec.LookPath("mosquitto")
-	if err != nil {
-		if mosquitto = "/usr/sbin/mosquitto"; !exists(mosquitto) {
-			t.Fatal("mosquitto is not installed: apt-get install mosquitto (make test does)")
-		}
-	}
+	mosquitto := need(t, "mosquitto", "mosquitto")
+	player := need(t, "srt-live-transmit", "srt-tools")
 	up(t, "lo", "")
 	lan, one, two := newOutside(t), newOutside(t), newOutside(t)
 	lan.cable(t, "l0", "10.0.0.1/24", "lp", "10.0.0.2/24")
@@ -46,7 +44,8 @@ func TestTwoUplinks(t *testing.T) {
 	defaultRoute(t, "w1", "10.2.0.2", 20)
 	first, second := one.tap(t, "p0"), two.tap(t, "p1")
 
-	// The broker is behind wan1 alone.
+	// The SRT player is behind wan0 alone, the broker behind wan1.
+	one.do(t, func() { start(t, player, "-q", "srt://"+far+":7000?mode=listener", "udp://"+far+":9999") })
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "mosquitto.conf")
 	must(t, os.WriteFile(conf, []byte("listener 1883 "+far+"\nallow_anonymous true\nuser root\n"), 0o600))
@@ -71,8 +70,8 @@ func TestTwoUplinks(t *testing.T) {
 
 	both := func(when string) {
 		t.Helper()
-		first.more(t, when+": media through wan0", "10.1.0.1")
-		second.more(t, when+": media through wan1", "10.2.0.1")
+		first.more(t, when+": media through wan0", "10.1.0.1", rtpPort)
+		second.more(t, when+": media through wan1", "10.2.0.1", rtpPort)
 	}
 	right := func(when string, through0 ...string) {
 		t.Helper()
@@ -81,6 +80,8 @@ func TestTwoUplinks(t *testing.T) {
 	}
 	both("at first")
 	right("at first", "10.1.0.1")
+	connected := func() bool { out, _ := ctl("outputs", "--json"); return strings.Contains(out, `"connected"`) }
+	eventually(t, "the SRT session", connected)
 	eventually(t, "the broker's session", func() bool { _, n := second.sessions(); return n > 2 })
 	for _, args := range []string{"test link wan0", "test ping wan0 " + far, "test tcp wan1 " + far + " 1883"} {
 		if out, err := ctl(strings.Fields(args)...); err != nil {
@@ -100,40 +101,47 @@ func TestTwoUplinks(t *testing.T) {
 	both("with a better route through wan1")
 	right("with a better route through wan1", "10.1.0.1")
 
-	// A cable is out for two seconds: its output waits, the other goes on,
-	// with the same socket; and so does the session with the broker.
+	// Cables are out for two seconds: what is on one waits, the other goes on;
+	// and the sessions survive.
+	_, called := first.count("10.1.0.1", srtPort)
 	one.plug(t, "p0", false)
+	out0 := time.Now()
 	eventually(t, "wan0 down", func() bool { return state(t, ctl, "wan0") == "no_carrier" })
-	second.more(t, "wan0 out: media through wan1", "10.2.0.1")
+	second.more(t, "wan0 out: media through wan1", "10.2.0.1", rtpPort)
+	time.Sleep(time.Until(out0.Add(outage)))
 	one.plug(t, "p0", true)
+	eventually(t, "plugged in again: the SRT session", connected)
 	two.plug(t, "p1", false)
-	time.Sleep(2 * time.Second) // what the cable is out for
+	time.Sleep(outage)
 	two.plug(t, "p1", true)
 	both("plugged in again")
 	right("plugged in again", "10.1.0.1")
 	if now, _ := second.sessions(); now != dialled {
-		t.Errorf("a cable that was out for two seconds cost %d connections", now-dialled)
+		t.Errorf("a cable that was out for two seconds cost %d connections to the broker", now-dialled)
+	}
+	if _, now := first.count("10.1.0.1", srtPort); now != called {
+		t.Errorf("a cable that was out for two seconds cost %d SRT sessions", now-called)
 	}
 
 	// Another address on wan0: new sockets there, and there alone.
 	must(t, netlink.AddrDel(link(t, "w0"), addr(t, "10.1.0.1/24")))
 	must(t, netlink.AddrAdd(link(t, "w0"), addr(t, "10.1.0.5/24")))
 	defaultRoute(t, "w0", "10.1.0.2", 10)
-	first.more(t, "another address: media through wan0", "10.1.0.5")
+	first.more(t, "another address: media through wan0", "10.1.0.5", rtpPort)
 	right("another address", "10.1.0.1", "10.1.0.5")
 
 	// The NIC of wan0 is pulled out, and put in with another index.
 	must(t, netlink.LinkDel(link(t, "w0")))
 	eventually(t, "wan0 absent", func() bool { return state(t, ctl, "wan0") == "nic_absent" })
-	second.more(t, "no wan0: media through wan1", "10.2.0.1")
+	second.more(t, "no wan0: media through wan1", "10.2.0.1", rtpPort)
 	right("no wan0", "10.1.0.1", "10.1.0.5")
 	one.cable(t, "w0", "10.1.0.7/24", "p0", "10.1.0.2/24")
 	first = one.tap(t, "p0")
 	defaultRoute(t, "w0", "10.1.0.2", 10)
-	first.more(t, "a new NIC: media through wan0", "10.1.0.7")
+	first.more(t, "a new NIC: media through wan0", "10.1.0.7", rtpPort)
 	right("a new NIC", "10.1.0.7")
 
-	if _, sockets := second.media("10.2.0.1"); sockets != 1 {
+	if _, sockets := second.count("10.2.0.1", rtpPort); sockets != 1 {
 		t.Errorf("the output on wan1 had %d sockets: what happens to wan0 is none of its business", sockets)
 	}
 	if now, _ := second.sessions(); now != dialled {
@@ -141,7 +149,20 @@ func TestTwoUplinks(t *testing.T) {
 	}
 }
 
-func exists(name string) bool { _, err := os.Stat(name); return err == nil }
+// outage is for how long cables are out.
+const outage = 2 * time.Second
+
+// need returns the path of a program of others, or says what to install.
+func need(t *testing.T, name, pkg string) string {
+	t.Helper()
+	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/sbin") {
+		if p, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return p
+		}
+	}
+	t.Fatalf("%s is not installed: apt-get install %s (make test does)", name, pkg)
+	return ""
+}
 
 // state returns why the uplink is not ready, empty if it is.
 func state(t *testing.T, ctl func(...string) (string, error), name string) string {
