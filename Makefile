@@ -43,6 +43,11 @@ test: go ## install what the tests need, then check everything and run every tes
 	@$(STEP) "whole system" go test -count=1 -timeout 10m ./test/...
 	@$(STEP) "32-bit build" $(MAKE) cross PLATFORMS=linux/arm/7
 
+.PHONY: test-full
+test-full: export SLUICE_TEST_LONG := 1
+test-full: go ## the same, with the long forms of the tests, which take minutes more
+	@$(MAKE) test
+
 .PHONY: check
 check: go ## format, vet, staticcheck, shellcheck, generated documents, tests with the race detector
 	@$(STEP) "build" $(MAKE) build

@@ -1,12 +1,10 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -18,8 +16,8 @@ import (
 
 // A box is sluiced, with the loopback as its only NIC.
 type box struct {
-	state   string
-	socket  string
+	state string
+	harness.Control
 	metrics int // TCP port
 	args    []string
 	process *harness.Process
@@ -30,9 +28,9 @@ type box struct {
 func startBox(t *testing.T, b *broker, more ...string) *box {
 	t.Helper()
 	dir := t.TempDir()
-	x := &box{state: filepath.Join(dir, "state"), socket: filepath.Join(dir, "control.sock"), metrics: tcpPort(t)}
+	x := &box{state: filepath.Join(dir, "state"), Control: harness.Control(filepath.Join(dir, "control.sock")), metrics: tcpPort(t)}
 	x.args = []string{
-		"--state", x.state, "--control", x.socket, "--uplink", "lan0=lo", "--device", deviceID,
+		"--state", x.state, "--control", string(x.Control), "--uplink", "lan0=lo", "--device", deviceID,
 		"--broker", b.url(), "--broker-user", brokerUser, "--broker-password-file", b.passwordFile,
 		"--metrics", fmt.Sprintf("127.0.0.1:%d", x.metrics), "--log-level", "debug",
 	}
@@ -49,50 +47,8 @@ func (x *box) start(t *testing.T) {
 		if !x.process.Running() {
 			t.Fatalf("sluiced ended: %v\n%s", x.process.Err, x.process.Out.Tail(4000))
 		}
-		return exec.Command(harness.Program("sluicectl"), "--control", x.socket, "get", "state").Run() == nil
+		return x.Answers()
 	})
-}
-
-// ctl runs sluicectl over the socket and returns what it prints.
-func (x *box) ctl(t *testing.T, args ...string) []byte {
-	t.Helper()
-	out, err := exec.Command(harness.Program("sluicectl"), append([]string{"--control", x.socket}, args...)...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("sluicectl %q: %v\n%s", args, err, out)
-	}
-	return out
-}
-
-func (x *box) report(t *testing.T) harness.Report {
-	t.Helper()
-	var r harness.Report
-	if out := x.ctl(t, "get", "state"); json.Unmarshal(out, &r) != nil {
-		t.Fatalf("sluicectl get state: not a state document: %s", out)
-	}
-	return r
-}
-
-// awaitStates waits until each of the named items is in its state.
-func (x *box) awaitStates(t *testing.T, within time.Duration, want map[string]string) {
-	t.Helper()
-	var got map[string]string
-	deadline := time.Now().Add(within)
-	for {
-		got = x.report(t).States()
-		missing := 0
-		for id, state := range want {
-			if got[id] != state {
-				missing++
-			}
-		}
-		if missing == 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: states %v; they are %v", within, want, got)
-		}
-		<-time.After(100 * time.Millisecond)
-	}
 }
 
 // scrape returns the text of the metrics page.

@@ -23,10 +23,10 @@ func TestLastGoodConfigurationIsAlwaysInForce(t *testing.T) {
 	headend := f.viewUDP(t, "the RTP output", rtp, 12)
 	relays := func(version uint64) {
 		t.Helper()
-		x.awaitStates(t, 20*time.Second, map[string]string{"enc": "receiving", "headend": "sending"})
+		x.AwaitStates(t, 20*time.Second, map[string]string{"enc": "receiving", "headend": "sending"})
 		headend.Receives(t, 100, 20*time.Second)
 		harness.Await(t, 5*time.Second, fmt.Sprintf("version %d is in force", version), func() bool {
-			return x.report(t).Version == version
+			return x.Report(t).Version == version
 		})
 	}
 	relays(1)
@@ -80,14 +80,14 @@ func TestLastGoodConfigurationIsAlwaysInForce(t *testing.T) {
 		x.process.Kill()
 		x.start(t)
 		var r reported
-		if err := json.Unmarshal(x.ctl(t, "get", "reported"), &r); err != nil {
+		if err := json.Unmarshal(x.Ctl(t, "get", "reported"), &r); err != nil {
 			t.Fatal(err)
 		}
 		if r.Version != uint64(before) && r.Version != uint64(d.version) {
 			t.Fatalf("killed after %v: version %d is in force, neither %d nor %d", after, r.Version, before, d.version)
 		}
 		harness.Await(t, 60*time.Second, "the retained document is in force", func() bool {
-			return x.report(t).Version == uint64(d.version)
+			return x.Report(t).Version == uint64(d.version)
 		})
 	}
 	relays(uint64(d.version))

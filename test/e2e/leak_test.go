@@ -31,7 +31,7 @@ func TestTwoHundredAppliesLeaveNothingBehind(t *testing.T) {
 		}
 	}
 	settled := func() (goroutines float64, descriptors, resident int) {
-		x.awaitStates(t, 10*time.Second, map[string]string{"enc": "receiving", "kept": "waiting"})
+		x.AwaitStates(t, 10*time.Second, map[string]string{"enc": "receiving", "kept": "waiting"})
 		// What was stopped may still let its last latency window out.
 		quiet := time.Now().Add(2 * srtLatency * time.Millisecond)
 		goroutines = x.gauge(t, "go_goroutines")

@@ -25,8 +25,8 @@ func TestBadDocumentsAreAnsweredAndChangeNothing(t *testing.T) {
 	l := b.listen(t)
 	good := document{version: 5, input: udpPort(t), outputs: []string{srtListener("a", udpPort(t), "")}}
 	publish(t, b, l, good)
-	x.awaitStates(t, 10*time.Second, map[string]string{"enc": "waiting", "a": "waiting"})
-	before := x.ctl(t, "get", "reported")
+	x.AwaitStates(t, 10*time.Second, map[string]string{"enc": "waiting", "a": "waiting"})
+	before := x.Ctl(t, "get", "reported")
 
 	edit := func(version int, f func(*document)) []byte {
 		d := good
@@ -98,10 +98,10 @@ func TestBadDocumentsAreAnsweredAndChangeNothing(t *testing.T) {
 			}
 		})
 	}
-	if after := x.ctl(t, "get", "reported"); !sameReport(t, before, after) {
+	if after := x.Ctl(t, "get", "reported"); !sameReport(t, before, after) {
 		t.Errorf("what is in force has changed from\n%s\nto\n%s", before, after)
 	}
-	x.awaitStates(t, time.Second, map[string]string{"enc": "waiting", "a": "waiting"})
+	x.AwaitStates(t, time.Second, map[string]string{"enc": "waiting", "a": "waiting"})
 }
 
 // sameFaults compares pointers in order, codes where one is wanted, and asks

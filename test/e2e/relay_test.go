@@ -21,9 +21,9 @@ func TestPublishedOutputsCarryTheStreamByteForByte(t *testing.T) {
 	if took := publish(t, b, l, d); took > slot+time.Second+slack {
 		t.Errorf("version 1 was reported after %v", took)
 	}
-	x.awaitStates(t, 5*time.Second, map[string]string{"enc": "waiting"})
+	x.AwaitStates(t, 5*time.Second, map[string]string{"enc": "waiting"})
 	f := feed(t, d.input, 1)
-	x.awaitStates(t, 10*time.Second, map[string]string{"enc": "receiving"})
+	x.AwaitStates(t, 10*time.Second, map[string]string{"enc": "receiving"})
 
 	pull, push, rtp, udp := udpPort(t), udpPort(t), udpPort(t), udpPort(t)
 	called := f.viewSRT(t, "SRT caller output", push, "mode=listener")
@@ -37,10 +37,10 @@ func TestPublishedOutputsCarryTheStreamByteForByte(t *testing.T) {
 	if took := publish(t, b, l, d); took > slot+time.Second+slack {
 		t.Errorf("version 2 was reported after %v", took)
 	}
-	x.awaitStates(t, 10*time.Second, map[string]string{"pull": "waiting", "push": "connected", "rtp": "sending", "udp": "sending"})
+	x.AwaitStates(t, 10*time.Second, map[string]string{"pull": "waiting", "push": "connected", "rtp": "sending", "udp": "sending"})
 
 	joined := f.viewSRT(t, "SRT listener output", pull, "mode=caller")
-	x.awaitStates(t, 10*time.Second, map[string]string{"pull": "connected"})
+	x.AwaitStates(t, 10*time.Second, map[string]string{"pull": "connected"})
 	all := []*harness.Viewer{joined, called, received, bare}
 	for _, v := range all {
 		v.Receives(t, 1500, 30*time.Second)
@@ -68,12 +68,12 @@ func TestOutputsSwapPortsInOneDocument(t *testing.T) {
 	d.outputs = []string{srtListener("a", one, locked), srtListener("b", two, "")}
 	publish(t, b, l, d)
 	f := feed(t, d.input, 2)
-	x.awaitStates(t, 10*time.Second, map[string]string{"enc": "receiving", "a": "waiting", "b": "waiting"})
+	x.AwaitStates(t, 10*time.Second, map[string]string{"enc": "receiving", "a": "waiting", "b": "waiting"})
 
 	d.version = 2
 	d.outputs = []string{srtListener("a", two, locked), srtListener("b", one, "")}
 	publish(t, b, l, d)
-	x.awaitStates(t, 10*time.Second, map[string]string{"enc": "receiving", "a": "waiting", "b": "waiting"})
+	x.AwaitStates(t, 10*time.Second, map[string]string{"enc": "receiving", "a": "waiting", "b": "waiting"})
 	plain := f.viewSRT(t, "b at a's former port", one, "mode=caller")
 	encrypted := f.viewSRT(t, "a at b's former port", two, "mode=caller&pbkeylen=16&passphrase=only-output-a-has-it")
 	for _, v := range []*harness.Viewer{plain, encrypted} {
@@ -94,7 +94,7 @@ func TestWatchedOutputLosesNothingWhileOthersChange(t *testing.T) {
 	d := document{version: 1, input: udpPort(t), outputs: kept}
 	publish(t, b, l, d)
 	f := feed(t, d.input, 3)
-	x.awaitStates(t, 10*time.Second, map[string]string{"enc": "receiving"})
+	x.AwaitStates(t, 10*time.Second, map[string]string{"enc": "receiving"})
 	viewer := f.viewSRT(t, "the watched SRT output", watched, "mode=caller")
 	headend := f.viewUDP(t, "the watched RTP output", rtp, 12)
 	viewer.Receives(t, 100, 20*time.Second)
@@ -124,7 +124,7 @@ func TestWatchedOutputLosesNothingWhileOthersChange(t *testing.T) {
 			want[id] = "sending"
 		}
 	}
-	x.awaitStates(t, 10*time.Second, want)
+	x.AwaitStates(t, 10*time.Second, want)
 	for i := range others {
 		id := fmt.Sprintf("other-%d", i)
 		if i%2 == 0 {
@@ -133,12 +133,12 @@ func TestWatchedOutputLosesNothingWhileOthersChange(t *testing.T) {
 			change(i, rtpOutput(id, ports[i], `, "ttl": 3`))
 		}
 	}
-	x.awaitStates(t, 10*time.Second, want)
+	x.AwaitStates(t, 10*time.Second, want)
 	for i := range others {
 		change(i, "")
 	}
 	harness.Await(t, 5*time.Second, "the ten outputs are gone from the state", func() bool {
-		return len(x.report(t).Flows[0].Outputs) == len(kept)
+		return len(x.Report(t).Flows[0].Outputs) == len(kept)
 	})
 	viewer.Receives(t, 1000, 20*time.Second)
 	viewer.Intact(t)

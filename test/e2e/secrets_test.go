@@ -51,14 +51,14 @@ func TestSecretsAreNeverShown(t *testing.T) {
 	b.publish(t, "config/desired", document(1, ""), true)
 	l.next(t, 0, 10*time.Second, "config/accepted", nil)
 	l.next(t, 0, 10*time.Second, "config/reported", nil)
-	x.awaitStates(t, 15*time.Second, map[string]string{"enc": "waiting", "a": "waiting", "b": "rejected", "c": "invalid", "d": "invalid"})
+	x.AwaitStates(t, 15*time.Second, map[string]string{"enc": "waiting", "a": "waiting", "b": "rejected", "c": "invalid", "d": "invalid"})
 
 	// A caller with a wrong passphrase is refused and told of.
 	harness.Start(t, harness.Need(t, "srt-live-transmit", "srt-tools"), []string{
 		"-q", "-a", "no", fmt.Sprintf("srt://127.0.0.1:%d?mode=caller&passphrase=planted-caller-guess", pull), "file://con",
 	}, func(cmd *exec.Cmd) { cmd.Stdout = &harness.Output{} })
 	harness.Await(t, 10*time.Second, "the refused caller is counted", func() bool {
-		return bytes.Contains(x.ctl(t, "get", "telemetry"), []byte(`"refused":1`)) || bytes.Contains(x.ctl(t, "get", "telemetry"), []byte(`"refused": 1`))
+		return bytes.Contains(x.Ctl(t, "get", "telemetry"), []byte(`"refused":1`)) || bytes.Contains(x.Ctl(t, "get", "telemetry"), []byte(`"refused": 1`))
 	})
 
 	// Documents that are refused for something beside a secret, and for one.
@@ -99,7 +99,7 @@ func TestSecretsAreNeverShown(t *testing.T) {
 		{"get", "state"},
 		{"get", "telemetry"},
 	} {
-		said[fmt.Sprintf("sluicectl %q", command)] = x.ctl(t, command...)
+		said[fmt.Sprintf("sluicectl %q", command)] = x.Ctl(t, command...)
 	}
 	for i, log := range x.logs {
 		said[fmt.Sprintf("log %d", i)] = log.Bytes()

@@ -55,3 +55,10 @@ func (r Report) States() map[string]string {
 	}
 	return m
 }
+
+func (r *Reason) String() string {
+	if r == nil {
+		return ""
+	}
+	return r.Code + " (" + r.Message + ")"
+}

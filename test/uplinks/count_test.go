@@ -1,0 +1,95 @@
+package uplinks
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// count has the host count what comes in at a port of its switch, by all that
+// tells whose it is.
+func (h *host) count(t *testing.T, port string) {
+	t.Helper()
+	h.sh(t, strings.ReplaceAll(`
+nft -f - <<'END'
+table bridge PORT {
+	set v4 {
+		type ipv4_addr . ipv4_addr . dscp . inet_proto . inet_service
+		flags dynamic; size 65535; counter
+	}
+	set v6 {
+		type ipv6_addr . ipv6_addr . dscp . inet_proto . inet_service
+		flags dynamic; size 65535; counter
+	}
+	chain in {
+		type filter hook prerouting priority -300
+		iifname != "PORT" return
+		meta l4proto { tcp, udp } update @v4 { ip saddr . ip daddr . ip dscp . meta l4proto . th dport counter }
+		meta l4proto { tcp, udp } update @v6 { ip6 saddr . ip6 daddr . ip6 dscp . meta l4proto . th dport counter }
+	}
+}
+END`, "PORT", port))
+}
+
+// packets are those of one kind that a far end counted.
+type packets struct {
+	from, to string
+	dscp     int
+	protocol string // udp, tcp
+	toPort   int
+	count    uint64
+}
+
+func (p packets) String() string {
+	return fmt.Sprintf("%d packets %s from %s to %s:%d with DSCP %d", p.count, p.protocol, p.from, p.to, p.toPort, p.dscp)
+}
+
+// counted returns what came in at a port so far.
+func (h *host) counted(t *testing.T, port string) (all []packets) {
+	t.Helper()
+	for _, set := range []string{"v4", "v6"} {
+		var list struct {
+			Nftables []struct {
+				Set struct {
+					Elem []struct {
+						Elem struct {
+							Val struct {
+								Concat []json.RawMessage `json:"concat"`
+							} `json:"val"`
+							Counter struct {
+								Packets uint64 `json:"packets"`
+							} `json:"counter"`
+						} `json:"elem"`
+					} `json:"elem"`
+				} `json:"set"`
+			} `json:"nftables"`
+		}
+		text := h.sh(t, "nft -j -n list set bridge "+port+" "+set)
+		must(t, json.Unmarshal([]byte(text), &list))
+		for _, one := range list.Nftables {
+			for _, e := range one.Set.Elem {
+				p := packets{count: e.Elem.Counter.Packets}
+				var protocol int
+				for i, into := range []any{&p.from, &p.to, &p.dscp, &protocol, &p.toPort} {
+					if err := json.Unmarshal(e.Elem.Val.Concat[i], into); err != nil {
+						t.Fatalf("nft: %v: %s", err, text)
+					}
+				}
+				p.protocol = map[int]string{6: "tcp", 17: "udp"}[protocol]
+				all = append(all, p)
+			}
+		}
+	}
+	return all
+}
+
+// total counts the packets that match.
+func total(all []packets, match func(packets) bool) (n uint64) {
+	for _, p := range all {
+		if match(p) {
+			n += p.count
+		}
+	}
+	return n
+}
