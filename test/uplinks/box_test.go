@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -125,4 +126,19 @@ func (x *box) awaitReady(t *testing.T, uplink string, ready bool) {
 		}
 		return false
 	})
+}
+
+// readyAt is when the box last found an uplink ready, as it has logged it.
+func (x *box) readyAt(t *testing.T, uplink string) (at time.Time) {
+	t.Helper()
+	for line := range strings.Lines(string(x.process.Out.Bytes())) {
+		if !strings.Contains(line, `msg="uplink ready" uplink=`+uplink+" ") {
+			continue
+		}
+		stamp, _, _ := strings.Cut(strings.TrimPrefix(line, "time="), " ")
+		var err error
+		at, err = time.Parse(time.RFC3339Nano, stamp)
+		must(t, err)
+	}
+	return at
 }

@@ -2,6 +2,7 @@ package uplinks
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,7 +19,7 @@ func (p *topology) onItsNIC(t *testing.T, when string) {
 			other := 1 - i
 			switch {
 			case c.dscp == mark(fmt.Sprintf("wan%d", other)),
-				c.from == fmt.Sprintf("10.%d.0.1", other),
+				strings.HasPrefix(c.from, fmt.Sprintf("10.%d.0.", other)),
 				c.to == fmt.Sprintf("10.%d.0.254", other),
 				c.to == "203.0.113.1" && c.toPort == 1883 && i != 0:
 				t.Errorf("%s: at the far end of wan%d came %v", when, i, c)
@@ -72,6 +73,9 @@ func TestEveryPacketLeavesByItsNIC(t *testing.T) {
 		if total(g.counted(t, fmt.Sprintf("port%d", i)), func(c packets) bool { return c.toPort == 53 }) == 0 {
 			t.Errorf("the name server of wan%d was not asked", i)
 		}
+	}
+	for _, test := range []string{"link wan0", "ping wan0 203.0.113.1", "dns wan1 peer.test", "tcp wan0 broker.test 1883"} {
+		x.Ctl(t, append([]string{"test"}, strings.Fields(test)...)...)
 	}
 
 	p.box.sh(t, `ip route add default via 10.1.0.254 dev w1 metric 1`)

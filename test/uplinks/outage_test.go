@@ -1,11 +1,9 @@
 package uplinks
 
 import (
-	"context"
 	"errors"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -79,21 +77,18 @@ func (e *headend) count() int {
 	return len(e.sessions)
 }
 
-// received is how much came in all sessions together.
-func (e *headend) received() (n uint64) {
+// last is the session that came last.
+func (e *headend) last() *harness.Viewer {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, v := range e.sessions {
-		n += v.Verifier.Report().Received
-	}
-	return n
+	return e.sessions[len(e.sessions)-1]
 }
 
-// flows waits until something more comes than came so far.
+// flows waits until n more datagrams came in the last session.
 func (e *headend) flows(t *testing.T, n uint64) {
 	t.Helper()
-	before := e.received()
-	harness.Await(t, 40*time.Second, "SRT flows", func() bool { return e.received() >= before+n })
+	harness.Await(t, 40*time.Second, "an SRT caller comes", func() bool { return e.count() > 0 })
+	e.last().Receives(t, n, 40*time.Second)
 }
 
 // rig is the topology with one RTP output and one SRT caller on each uplink.
@@ -106,9 +101,9 @@ type rig struct {
 }
 
 // newRig starts everything; the uplinks are as in the document.
-func newRig(t *testing.T, uplinks []object) *rig {
+func newRig(t *testing.T, p *topology, uplinks []object) *rig {
 	t.Helper()
-	r := &rig{topology: newTopology(t)}
+	r := &rig{topology: p}
 	r.broker = startBroker(t, r.wan)
 	for i, sender := range []string{"10.0.0.", "198.18.1.1"} {
 		r.rtp = append(r.rtp, r.wan.receive(t, 5000+i, sender)[sender])
@@ -149,7 +144,7 @@ func (r *rig) othersLostNothing(t *testing.T) {
 // MQTT's.
 func TestCableOutForTwoSeconds(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, []object{routed(0), routed(1)})
+	r := newRig(t, newTopology(t), []object{routed(0), routed(1)})
 	for range 2 {
 		r.pull(t, 0)
 		<-time.After(2 * time.Second) // that long it is out
@@ -174,19 +169,95 @@ const (
 	slack    = 3
 )
 
-// back measures how long after now RTP and SRT over wan0 are back.
-func (r *rig) back(t *testing.T) (rtp, srt time.Duration) {
+// A comeback is how long it took, from when nothing was in the way any more,
+// until the box found its uplink ready, RTP came over it, and an SRT caller.
+type comeback struct{ ready, rtp, srt time.Duration }
+
+// back measures a comeback, from now on. What an SRT session receives comes
+// later, by its latency.
+func (r *rig) back(t *testing.T) (c comeback) {
 	t.Helper()
 	begin := time.Now()
-	rtpBefore, srtBefore := r.rtp[0].Verifier.Report().Received, r.srt[0].received()
+	rtp, srt := r.rtp[0].Verifier.Report().Received, r.srt[0].count()
 	harness.Await(t, 60*time.Second, "the outputs over wan0 are back", func() bool {
-		if rtp == 0 && r.rtp[0].Verifier.Report().Received > rtpBefore {
-			rtp = time.Since(begin)
+		if c.rtp == 0 && r.rtp[0].Verifier.Report().Received > rtp {
+			c.rtp = time.Since(begin)
 		}
-		if srt == 0 && r.srt[0].received() > srtBefore {
-			srt = time.Since(begin)
+		if c.srt == 0 && r.srt[0].count() > srt {
+			c.srt = time.Since(begin)
 		}
-		return rtp != 0 && srt != 0
+		return c.rtp != 0 && c.srt != 0
 	})
-	return rtp, srt
+	c.ready = r.x.readyAt(t, "wan0").Sub(begin)
+	t.Logf("ready after %v, RTP back after %v, SRT after %v", c.ready, c.rtp, c.srt)
+	return c
+}
+
+// inTime asserts the median of the returns.
+func inTime(t *testing.T, all []comeback) {
+	t.Helper()
+	var rtp, srt []time.Duration
+	for _, c := range all {
+		rtp, srt = append(rtp, c.rtp), append(srt, c.srt)
+	}
+	slices.Sort(rtp)
+	slices.Sort(srt)
+	if m := rtp[len(rtp)/2]; m > slack*promised {
+		t.Errorf("RTP is back after %v (median)", m)
+	}
+	if m := srt[len(srt)/2]; m > slack*promised {
+		t.Errorf("SRT is back after %v (median)", m)
+	}
+}
+
+// A cable that is out until every session has ended: the outputs are back by
+// themselves.
+func TestCableOutForLong(t *testing.T) {
+	t.Parallel()
+	out, rounds := 6*time.Second, 2 // an SRT session survives five seconds
+	if harness.Long() {
+		out, rounds = 20*time.Second, 5
+	}
+	r := newRig(t, newTopology(t), []object{routed(0), routed(1)})
+	var all []comeback
+	for range rounds {
+		r.pull(t, 0)
+		r.x.AwaitStates(t, 15*time.Second, map[string]string{
+			"rtp-0": "uplink_down", "srt-0": "uplink_down", "rtp-1": "sending", "srt-1": "connected",
+		})
+		<-time.After(out) // that long it is out
+		r.putBack(t, 0)
+		all = append(all, r.back(t))
+		r.flow(t)
+	}
+	inTime(t, all)
+	r.othersLostNothing(t)
+	r.onItsNIC(t, "with a cable out for long")
+}
+
+// A NIC that goes and comes again has another index.
+func TestNICReplaced(t *testing.T) {
+	t.Parallel()
+	rounds := 3
+	if harness.Long() {
+		rounds = 15
+	}
+	r := newRig(t, newTopology(t), []object{routed(0), routed(1)})
+	index := func() string { return r.box.sh(t, `cat /proc/net/dev_snmp6/w0 | head -1`) }
+	var all []comeback
+	for range rounds {
+		before := index()
+		r.box.sh(t, `ip link del w0`)
+		r.x.awaitReady(t, "wan0", false)
+		r.plug(t, 0)
+		if index() == before {
+			t.Fatal("the NIC has the index of before")
+		}
+		r.box.sh(t, `ip addr add 10.0.0.1/24 dev w0`)
+		all = append(all, r.back(t))
+		r.flow(t)
+	}
+	inTime(t, all)
+	r.othersLostNothing(t)
+	r.onItsNIC(t, "with a NIC replaced")
 }

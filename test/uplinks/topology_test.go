@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -154,8 +155,18 @@ const seed = 1
 // arrivals are what comes to one port of a host, a viewer for each sender.
 type arrivals map[string]*harness.Viewer
 
-// receive views RTP at a port of a host. Who is not among the senders is an
-// error.
+// from returns the viewer of a sender, nil for a stranger.
+func (a arrivals) from(sender string) *harness.Viewer {
+	for begin, v := range a {
+		if strings.HasPrefix(sender, begin) {
+			return v
+		}
+	}
+	return nil
+}
+
+// receive views RTP at a port of a host. Senders are what their addresses begin
+// with; who is not among them is an error.
 func (h *host) receive(t *testing.T, port int, senders ...string) arrivals {
 	t.Helper()
 	conn := h.listenUDP(t, port)
@@ -175,7 +186,7 @@ func (h *host) receive(t *testing.T, port int, senders ...string) arrivals {
 				return
 			}
 			sender := from.Addr().Unmap().String()
-			v := a[sender]
+			v := a.from(sender)
 			switch {
 			case v != nil && n > 12:
 				v.Verifier.Feed(b[12:n])
