@@ -20,6 +20,9 @@ func (a *Agent) Document(name string) (json.RawMessage, bool) {
 	case "info":
 		return marshal(a.info()), true
 	case "status":
+		if a.client == nil {
+			return nil, false // there is no session to tell of
+		}
 		return marshal(a.status()), true
 	case "schema":
 		return config.JSONSchema(), true

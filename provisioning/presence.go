@@ -65,10 +65,7 @@ func (a *Agent) present(moment mqtt.Presence) mqtt.Message {
 // status is what the box tells of itself on its own socket: a session that
 // broke is disconnected there.
 func (a *Agent) status() config.Status {
-	var session mqtt.Status
-	if a.client != nil {
-		session = a.client.Status()
-	}
+	session := a.client.Status()
 	p := &a.presence
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"sluice/device/control"
 	"sluice/provisioning/config"
 )
 
@@ -53,8 +55,11 @@ func (c *command) printBox(ctx context.Context, v *view) {
 		c.line("Box       ", info.Device, info.Model, info.Architecture, "sluiced "+info.Version)
 	}
 	var status config.Status
-	if read(ctx, c.box, "status", &status) == nil {
+	switch err := read(ctx, c.box, "status", &status); {
+	case err == nil:
 		c.line("Fleet     ", status.State)
+	case errors.Is(err, control.ErrNoDocument):
+		c.line("Fleet     ", "no broker is configured")
 	}
 	what := fmt.Sprintf("version %d, %s, from %s", v.reported.Version, v.reported.Status, v.reported.Origin)
 	if v.reported.DesiredVersion != v.reported.Version {

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"sluice/device/control"
 	"sluice/provisioning/config"
 )
 
@@ -22,7 +24,7 @@ func (s still) Document(_ context.Context, name string) (json.RawMessage, error)
 	if body, ok := s[name]; ok {
 		return json.RawMessage(body), nil
 	}
-	return nil, errors.New("there is no such document")
+	return nil, fmt.Errorf("%w %q", control.ErrNoDocument, name)
 }
 
 func (s still) Peek(ctx context.Context, name string) (json.RawMessage, bool) {
@@ -39,6 +41,15 @@ func (s still) Request(context.Context, string, any) (json.RawMessage, error) {
 }
 func (s still) Watch(context.Context, func(string, json.RawMessage) error) error { return nil }
 func (s still) Close()                                                           {}
+
+// A box without a broker is not told to be one that has lost it.
+func TestNoBroker(t *testing.T) {
+	var out, errs screen
+	c := &command{in: strings.NewReader(""), out: &out, err: &errs, width: 80, now: time.Now, box: still{"reported": "{}", "state": "{}"}}
+	if status := c.run(t.Context(), []string{"status"}); status != 0 || !strings.Contains(out.String(), "Fleet     no broker is configured\n") {
+		t.Errorf("%d\n%s%s", status, &out, &errs)
+	}
+}
 
 func TestTables(t *testing.T) {
 	documents := still{}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -220,6 +221,9 @@ func TestMetrics(t *testing.T) {
 	document := fmt.Sprintf(`{"schema": "sluice.config/v1", "state": {"flows": [{"id": "stage", "name": "x",
 		"inputs": [{"id": "enc", "protocol": "RTP", "rtp": {"port": %d}}],
 		"outputs": [{"id": "wall", "name": "Wall", "protocol": "RTP", "enabled": false, "rtp": {"destinations": [{"host": "127.0.0.1", "port": 9}]}}]}]}}`, port)
+	if _, err := control.NewClient(p.socket).Document(t.Context(), "status"); !errors.Is(err, control.ErrNoDocument) {
+		t.Errorf("status of a session with no broker: %v", err)
+	}
 	if status, body, err := control.NewClient(p.socket).Apply(t.Context(), []byte(document)); err != nil || status != 200 {
 		t.Fatalf("apply: %d %s %v", status, body, err)
 	}

@@ -38,16 +38,23 @@ func NewClient(path string) *Client {
 // Close gives up idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Document returns the body of a document, such as reported or state.
+// ErrNoDocument is returned for a document that the box does not have.
+var ErrNoDocument = errors.New("there is no document")
+
+// Document returns the body of a document, such as reported or state. The
+// error may be ErrNoDocument.
 func (c *Client) Document(ctx context.Context, name string) (json.RawMessage, error) {
 	status, body, err := c.do(ctx, http.MethodGet, "documents/"+url.PathEscape(name), nil)
 	if err != nil {
 		return nil, err
 	}
-	if status != http.StatusOK {
-		return nil, errors.New(message(status, body))
+	switch status {
+	case http.StatusOK:
+		return body, nil
+	case http.StatusNotFound:
+		return nil, fmt.Errorf("%w %q", ErrNoDocument, name)
 	}
-	return body, nil
+	return nil, errors.New(message(status, body))
 }
 
 // Apply hands in a desired document. status is an HTTP status: 200 comes with
