@@ -177,10 +177,20 @@ func (a *Agent) decide(raw []byte, local bool) (*config.Document, verdict) {
 func (a *Agent) contradictions(s *config.Settings) (faults []endpoint.Fault) {
 	for i, u := range s.Uplinks {
 		for _, local := range a.o.LocalUplinks {
-			if u.Name == local.Name && u.Match != nil && *u.Match != (uplink.Match{Interface: local.Interface}) {
+			if u.Match == nil {
+				continue
+			}
+			at, same := fmt.Sprintf("/state/uplinks/%d/match", i), *u.Match == uplink.Match{Interface: local.Interface}
+			switch {
+			case u.Name == local.Name && !same:
 				faults = append(faults, endpoint.Fault{
-					Pointer: fmt.Sprintf("/state/uplinks/%d/match", i), Code: faultForbidden,
+					Pointer: at, Code: faultForbidden,
 					Message: fmt.Sprintf("the command line gives %s to interface %s: leave match out, or give the same", u.Name, local.Interface),
+				})
+			case u.Name != local.Name && same:
+				faults = append(faults, endpoint.Fault{
+					Pointer: at, Code: faultForbidden,
+					Message: fmt.Sprintf("the command line gives interface %s to %s: give %s another NIC", local.Interface, local.Name, u.Name),
 				})
 			}
 		}

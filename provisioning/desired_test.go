@@ -94,6 +94,13 @@ func TestVersionRules(t *testing.T) {
 				`"message":"the command line of the box owns what the document would change","version":8}`, version: 7, desired: 8,
 		},
 		{
+			name: "another role on a NIC of the command line", document: owned(`{"uplinks":[{"name":"wan0","match":{"interface":"lo"}}]}`),
+			topic: "config/rejected",
+			answer: `{"client_token":"t8","code":403,"current_version":7,"errors":[` +
+				`{"code":"OperationDenied","message":"the command line gives interface lo to lan0: give wan0 another NIC","pointer":"/state/uplinks/0/match"}],` +
+				`"message":"the command line of the box owns what the document would change","version":8}`, version: 7, desired: 8,
+		},
+		{
 			name: "what the command line owns, unchanged", document: owned(`{"device":{"management":{"uplinks":["lan0"]}},"uplinks":[{"name":"lan0"}]}`),
 			topic: "config/accepted", answer: `{"client_token":"t8","status":"applied","version":8}`, version: 8, desired: 8, appliedTo: 1,
 		},

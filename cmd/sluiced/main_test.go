@@ -103,6 +103,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"--device", "Upper"}, 2, "a-z"},
 		{[]string{"--uplink", "lan0"}, 2, "NAME=INTERFACE"},
 		{[]string{"--uplink", "lan0=lo", "--uplink", "lan0=eth0"}, 2, "given twice"},
+		{[]string{"--uplink", "lan0=lo", "--uplink", "wan0=lo"}, 2, "the same NIC"},
 		{[]string{"--log-level", "loud"}, 2, "debug, info, warn or error"},
 		{[]string{"--log-format", "xml"}, 2, "text or json"},
 		{[]string{"--broker-uplink", "lan0"}, 2, "needs --broker"},

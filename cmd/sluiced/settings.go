@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -167,6 +168,9 @@ func (r *raw) check() (*settings, error) {
 		}
 		if seen[l.Name] {
 			return nil, fmt.Errorf("--uplink: %s is given twice", l.Name)
+		}
+		if i := slices.IndexFunc(s.uplinks, func(o uplink.Local) bool { return o.Interface == l.Interface }); i >= 0 {
+			return nil, fmt.Errorf("--uplink: %s and %s have the same NIC, %s: give each its own", s.uplinks[i].Name, l.Name, l.Interface)
 		}
 		seen[l.Name] = true
 		s.uplinks = append(s.uplinks, l)

@@ -122,6 +122,7 @@ func badDocuments() []badDocument {
 		{"management of none", document(uplinks + `, "device": {"management": {"uplinks": []}}`), true},
 		{"certificate elsewhere", document(`"device": {"tls": {"cert_file": "/etc/passwd", "key_file": "../key.pem"}}`), true},
 		{"uplink twice, both default", document(`"uplinks": [{"name": "lan0", "match": {"path": "p"}, "default": true}, {"name": "lan0", "match": {"path": "q"}, "default": true}]`), false},
+		{"two uplinks of one NIC", document(`"uplinks": [{"name": "lan0", "match": {"mac": "02:00:5E:00:00:02"}, "default": true}, {"name": "wan0", "match": {"interface": "eth1"}}, {"name": "wan1", "match": {"mac": "02:00:5e:00:00:02"}}]`), false},
 		{"uplink without match", document(`"uplinks": [{"name": "lan0"}]`), false},
 		{"match by two", document(`"uplinks": [{"name": "lan0", "match": {"interface": "eth0", "path": "p"}}, {"name": "lan1", "match": {}}]`), false},
 		{"mac", document(`"uplinks": [{"name": "lan0", "match": {"mac": "02:00:5e:00:00"}}]`), true},

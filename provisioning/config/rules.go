@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"sluice/device/uplink"
 	"sluice/relay/endpoint"
@@ -21,9 +22,31 @@ func (d *Document) rules(stored bool) []endpoint.Fault {
 	}
 	faults := uplink.Validate(d.State.Uplinks, local, "/state/uplinks")
 	if !stored {
+		faults = append(faults, sameNIC(d.State.Uplinks)...)
 		faults = append(faults, d.references()...)
 	}
 	return append(faults, d.Engine().Validate("/state")...)
+}
+
+// sameNIC reports each uplink that matches the NIC of an earlier one: their
+// routing and their ports would be in each other's way. Two that match it by
+// different properties only the box can tell.
+func sameNIC(uplinks []uplink.Config) (faults []endpoint.Fault) {
+	first := make(map[uplink.Match]string)
+	for i, u := range uplinks {
+		if u.Match == nil || *u.Match == (uplink.Match{}) {
+			continue
+		}
+		m := *u.Match
+		m.MAC = strings.ToLower(m.MAC)
+		if other, taken := first[m]; taken {
+			faults = append(faults, endpoint.Faultf(fmt.Sprintf("/state/uplinks/%d/match", i),
+				"match is that of %s: give each uplink its own NIC", other))
+			continue
+		}
+		first[m] = fmt.Sprintf("/state/uplinks/%d", i)
+	}
+	return faults
 }
 
 // references checks that every uplink and region that is named exists.
