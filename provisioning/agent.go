@@ -109,6 +109,7 @@ type Agent struct {
 	seal   *identity
 	client connection // nil without a broker
 	board  *board
+	ready  chan struct{} // closed by Run once there is a document in force, and a state of it
 
 	inbox  inbox
 	edits  chan *edit
@@ -147,7 +148,7 @@ func New(o Options) (*Agent, error) {
 	setDefault(&o.StateEvery, time.Second)
 	setDefault(&o.TelemetryEvery, 10*time.Second)
 	a := &Agent{
-		o: o, log: o.Log, bootID: newBootID(), board: newBoard(),
+		o: o, log: o.Log, bootID: newBootID(), board: newBoard(), ready: make(chan struct{}),
 		inbox:  inbox{wake: make(chan struct{}, 1)},
 		edits:  make(chan *edit, maxEdits),
 		action: newActions(),
@@ -211,13 +212,19 @@ func (a *Agent) dialers() []mqtt.Dialer {
 	return all
 }
 
+// Ready is closed once the stored document is in force and every document can
+// be read.
+func (a *Agent) Ready() <-chan struct{} { return a.ready }
+
 // Run puts the stored document in force, and serves until ctx is done. The
-// Engine goes on relaying afterwards: that is for its owner to end.
+// Engine goes on relaying afterwards: that is for its owner to end. It is
+// called once.
 func (a *Agent) Run(ctx context.Context) error {
 	if err := a.restore(ctx); err != nil {
 		return err
 	}
 	a.look() // so that a session has something to tell from its first moment on
+	close(a.ready)
 	var running sync.WaitGroup
 	defer running.Wait()
 	ctx, cancel := context.WithCancel(ctx)

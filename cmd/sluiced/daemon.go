@@ -120,6 +120,12 @@ func (d *daemon) run(ctx context.Context) error {
 	part(&relays, "uplinks", relaying, d.uplinks.Run)
 	part(&relays, "engine", relaying, d.engine.Run)
 	part(&reporters, "agent", reporting, d.agent.Run)
+	// Nobody is served, nor told that the box is ready, before what was stored
+	// is in force.
+	select {
+	case <-d.agent.Ready():
+	case <-reporting.Done():
+	}
 	part(&reporters, "control", reporting, func(ctx context.Context) error {
 		return control.Serve(ctx, d.control, d.agent, d.log)
 	})
@@ -129,8 +135,10 @@ func (d *daemon) run(ctx context.Context) error {
 			return serveMetrics(ctx, d.metrics, newCollector(d.engine, d.uplinks), d.log)
 		})
 	}
-	d.log.Info("running", "version", system.Version(version), "control", d.control.Addr().String())
-	notify(d.log, "READY=1")
+	if reporting.Err() == nil {
+		d.log.Info("running", "version", system.Version(version), "control", d.control.Addr().String())
+		notify(d.log, "READY=1")
+	}
 
 	<-reporting.Done()
 	notify(d.log, "STOPPING=1")
