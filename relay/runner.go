@@ -60,16 +60,16 @@ type runner struct {
 	access endpoint.Access
 
 	mu       sync.Mutex
-	end      end                // of this attempt or the last one; nil before the first
-	running  bool               // end.run has not returned
-	abort    context.CancelFunc // ends this attempt; nil between attempts
-	aborted  bool               // this attempt is to be followed by the next at once
-	binding  []bound            // what this attempt's sockets are made on
-	usable   bool               // an uplink was ready when last looked at
-	good     time.Time          // since when it is connected or listening; zero while it is not
-	peer     time.Time          // since when it is connected; zero while it is not
-	failure  *failure           // of the last attempt, until one works
-	failures int                // in a row
+	end      end                     // of this attempt or the last one; nil before the first
+	running  bool                    // end.run has not returned
+	abort    context.CancelCauseFunc // ends this attempt; nil between attempts
+	aborted  bool                    // this attempt is to be followed by the next at once
+	binding  []bound                 // what this attempt's sockets are made on
+	usable   bool                    // an uplink was ready when last looked at
+	good     time.Time               // since when it is connected or listening; zero while it is not
+	peer     time.Time               // since when it is connected; zero while it is not
+	failure  *failure                // of the last attempt, until one works
+	failures int                     // in a row
 }
 
 // A failure is how an attempt ended.
@@ -157,8 +157,8 @@ func (r *runner) awaitUplink(ctx context.Context) error {
 
 // attempt makes an endpoint and runs it until it fails, or is aborted.
 func (r *runner) attempt(ctx context.Context) error {
-	ctx, abort := context.WithCancel(ctx)
-	defer abort()
+	ctx, abort := context.WithCancelCause(ctx)
+	defer abort(nil)
 	select {
 	case <-r.wake: // meant for a pause that is over
 	default:
@@ -230,7 +230,7 @@ func (r *runner) look(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.abort != nil && !slices.Equal(binding, r.binding) {
-		r.again()
+		r.again(endpoint.ErrSocketsLost)
 	}
 	if usable && !r.usable {
 		r.rouse()
@@ -262,15 +262,15 @@ func (r *runner) restart() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.abort != nil {
-		r.again()
+		r.again(nil)
 	}
 	r.rouse()
 }
 
-// again ends this attempt in favour of the next. r.mu is held.
-func (r *runner) again() {
+// again ends this attempt in favour of the next, for that cause. r.mu is held.
+func (r *runner) again(cause error) {
 	r.aborted = true
-	r.abort()
+	r.abort(cause)
 }
 
 // rouse ends a pause.

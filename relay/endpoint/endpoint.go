@@ -22,6 +22,10 @@ import (
 	"sluice/relay/flow"
 )
 
+// ErrSocketsLost is the cause (context.Cause) of the end of a Run whose sockets
+// no longer reach their NIC: no peer hears a goodbye, and the next Run waits.
+var ErrSocketsLost = errors.New("the uplink's address or NIC changed")
+
 // An Input receives one source and publishes it.
 type Input interface {
 	// Run receives until ctx is done or the source fails.

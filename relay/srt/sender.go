@@ -49,7 +49,7 @@ func send(ctx context.Context, s *session, cursor *flow.Cursor, ledger *endpoint
 	wg.Go(func() { d.watch(ctx) })
 	d.deliver(ctx, cursor)
 	cause := context.Cause(ctx)
-	if _, abrupt := endings[cause]; !abrupt {
+	if _, abrupt := endings[cause]; !abrupt && !errors.Is(cause, endpoint.ErrSocketsLost) {
 		d.drain()
 	}
 	s.conn.close()

@@ -131,3 +131,28 @@ func readMarked(t *testing.T, c *net.UDPConn) (packet []byte, dscp int) {
 	t.Fatal("no code point came with the packet")
 	return nil, 0
 }
+
+// TestSocketsLost ends an output whose sockets reach nobody: it does not wait
+// for a peer that cannot hear it.
+func TestSocketsLost(t *testing.T) {
+	cfg := listenerConfig()
+	cfg.LatencyMS = 4000 // an orderly stop takes two seconds
+	in := runInput(t, cfg)
+	e, _ := env(t)
+	cfg.Mode, cfg.Destinations = ModeCaller, callerConfig("127.0.0.1", in.port(t)).Destinations
+	out := NewOutput(cfg, anyone, e)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	done := make(chan error, 1)
+	media := live(t)
+	go func() { done <- out.Run(ctx, media) }()
+	await(t, "media is acknowledged", func() bool { return !out.Status().Acked.IsZero() })
+	began := time.Now()
+	cancel(endpoint.ErrSocketsLost)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("it ended after %v", took)
+	}
+}
