@@ -89,7 +89,7 @@ func (e *Engine) observeOutput(now time.Time, s *stream, out *outputItem) Output
 		ID: out.config.ID, State: state, Reason: why, Since: out.watch.since,
 		BitrateBps: out.watch.rate, Counters: count(out.ledger), Status: f.status,
 	}
-	if f.enabled && f.gap == nil {
+	if state != Disabled && state != Invalid { // another program may have the port
 		r.PlaybackURLs = playbackURLs(out.config, f.status.Playback, e.options.Uplink(out.config.Uplink))
 	}
 	if listens(out.config) {

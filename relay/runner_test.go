@@ -322,6 +322,9 @@ func TestFactoryFailureIsAFailure(t *testing.T) {
 		b.Apply(one(listener("none", 1), listener("panics", 2), listener("good", 3)))
 		time.Sleep(500 * time.Millisecond)
 		b.wantState(t, "none", Invalid)
+		if urls := b.report(t, "none").PlaybackURLs; len(urls) > 0 {
+			t.Errorf("what cannot be played is played at %v", urls)
+		}
 		b.wantState(t, "panics", Connecting)
 		b.wantState(t, "good", NoSource)
 	})
