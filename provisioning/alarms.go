@@ -2,7 +2,6 @@ package provisioning
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -23,8 +22,8 @@ func (m *monitor) findings(r relay.Report, uplinks []uplink.Status) map[alarmKey
 		if u.Routing != nil {
 			found[alarmKey{"uplink_unrouted", "uplink/" + u.Name}] = u.Routing.Message
 		}
-		if !u.Ready {
-			found[alarmKey{"uplink_down", "uplink/" + u.Name}] = fmt.Sprintf("%s is not ready: %v", u.Name, u.Reason)
+		if !u.Ready { // then there is a reason, which names the uplink
+			found[alarmKey{"uplink_down", "uplink/" + u.Name}] = u.Reason.Message
 		}
 	}
 	for _, f := range r.Flows {

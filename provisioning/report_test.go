@@ -24,7 +24,7 @@ func TestStateAndTelemetryBodies(t *testing.T) {
 			u := o.Uplinks.(*fakeUplinks)
 			u.status = []uplink.Status{
 				{Name: "lan0", Interface: "eth0", Ready: true, Carrier: true, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.2")}, Gateways: []netip.Addr{netip.MustParseAddr("10.0.0.1")}, RxBytes: 1000},
-				{Name: "wan0", Interface: "eth1", Reason: endpoint.Because("no_carrier", "eth1 has no carrier")},
+				{Name: "wan0", Interface: "eth1", Reason: endpoint.Because("no_carrier", "uplink wan0: eth1 has no carrier")},
 			}
 		})
 		b.engine.set(func(relay.Config) []relay.FlowReport {
@@ -62,12 +62,12 @@ func TestStateAndTelemetryBodies(t *testing.T) {
 		delete(state, "timestamp")
 		got, _ := json.Marshal(state)
 		want := `{"alarms":[` +
-			`{"code":"uplink_down","message":"wan0 is not ready: eth1 has no carrier","subject":"uplink/wan0"},` +
+			`{"code":"uplink_down","message":"uplink wan0: eth1 has no carrier","subject":"uplink/wan0"},` +
 			`{"code":"output_stalled","message":"nothing was acknowledged for 6 s","subject":"flow/f/output/o"}],` +
 			`"flows":[{"id":"f","inputs":[{"active":true,"id":"i","reason":null,"since":"2026-11-23T09:00:00Z","state":"receiving"}],` +
 			`"outputs":[{"id":"o","reason":{"code":"no_ack","message":"nothing was acknowledged for 6 s"},"since":"2026-11-23T09:00:00Z","state":"stalled","viewers":1}]}],` +
 			`"uplinks":[{"addresses":["10.0.0.2"],"carrier":true,"gateways":["10.0.0.1"],"interface":"eth0","name":"lan0","ready":true,"reason":null},` +
-			`{"addresses":[],"carrier":false,"gateways":[],"interface":"eth1","name":"wan0","ready":false,"reason":{"code":"no_carrier","message":"eth1 has no carrier"}}],"version":1}`
+			`{"addresses":[],"carrier":false,"gateways":[],"interface":"eth1","name":"wan0","ready":false,"reason":{"code":"no_carrier","message":"uplink wan0: eth1 has no carrier"}}],"version":1}`
 		if string(got) != want {
 			t.Errorf("state\n%s\nwant\n%s", got, want)
 		}

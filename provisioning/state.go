@@ -134,8 +134,7 @@ func (a *Agent) noticeUplinks(uplinks []uplink.Status) {
 				a.client.Retry()
 			}
 		case !u.Ready && (was || !known):
-			a.event(config.SeverityWarning, "uplink_down", "uplink/"+u.Name,
-				fmt.Sprintf("%s is not ready: %v", u.Name, u.Reason), nil)
+			a.event(config.SeverityWarning, "uplink_down", "uplink/"+u.Name, u.Reason.Message, nil)
 		}
 	}
 	a.health.uplinks = ready
