@@ -9,6 +9,7 @@ type Report struct {
 		Ready     bool     `json:"ready"`
 		Reason    *Reason  `json:"reason"`
 		Addresses []string `json:"addresses"`
+		Routing   *Reason  `json:"routing"`
 	} `json:"uplinks"`
 	Flows []struct {
 		ID      string `json:"id"`
