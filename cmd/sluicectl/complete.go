@@ -18,8 +18,12 @@ const completionTime = 2 * time.Second
 
 // completeWords completes a flag from a list.
 func completeWords(cmd *cobra.Command, flag string, words ...string) {
-	err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
-	if err != nil {
+	completeBy(cmd, flag, cobra.FixedCompletions(words, noFiles))
+}
+
+// completeBy completes a flag by what a function returns.
+func completeBy(cmd *cobra.Command, flag string, complete cobra.CompletionFunc) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, complete); err != nil {
 		panic(err) // the flag is not there: a mistake in this program
 	}
 }
@@ -46,6 +50,32 @@ func (c *command) known(ctx context.Context) (flows, outputs []string) {
 		}
 	}
 	return flows, outputs
+}
+
+// completeSessions completes the sessions of the output that args name, each
+// with its peer.
+func (c *command) completeSessions(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	refs, err := parseRefs(args)
+	if err != nil || len(refs) != 1 {
+		return nil, noFiles
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
+	defer cancel()
+	c.timeout = completionTime
+	v, err := c.load(ctx)
+	if err != nil {
+		return nil, noFiles
+	}
+	var sessions []string
+	for _, o := range v.outputs(refs[0].flow) {
+		if o.ID != refs[0].output || o.figures == nil {
+			continue
+		}
+		for _, s := range o.figures.Sessions {
+			sessions = append(sessions, cobra.CompletionWithDesc(s.ID, s.Peer))
+		}
+	}
+	return sessions, noFiles
 }
 
 const noFiles = cobra.ShellCompDirectiveNoFileComp

@@ -161,7 +161,11 @@ func (w *watcher) state(s config.StateReport) {
 			if o.Viewers > 0 && o.State != relay.Disabled {
 				what += fmt.Sprintf(" (%d)", o.Viewers)
 			}
-			say(s.Timestamp, f.ID+"/"+o.ID, what, o.Reason)
+			at := o.Since
+			if _, known := w.items[f.ID+"/"+o.ID]; known {
+				at = s.Timestamp // the number of viewers or the reason may be all that is new
+			}
+			say(at, f.ID+"/"+o.ID, what, o.Reason)
 		}
 	}
 	for _, a := range s.Alarms {

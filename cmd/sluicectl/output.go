@@ -343,6 +343,7 @@ func (c *command) outputKick() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&session, "session", "", "`id` of the session")
+	completeBy(cmd, "session", c.completeSessions)
 	return cmd
 }
 

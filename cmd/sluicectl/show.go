@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -238,10 +240,18 @@ func (c *command) showOutput(o output) error {
 
 func count(n uint64, what string) string { return fmt.Sprintf("%d %s", n, what) }
 
+// dropped says how many packets were dropped, and why.
 func dropped(by map[string]uint64) string {
 	var n uint64
-	for _, d := range by {
-		n += d
+	var reasons []string
+	for _, reason := range slices.Sorted(maps.Keys(by)) {
+		if by[reason] > 0 {
+			n += by[reason]
+			reasons = append(reasons, count(by[reason], reason))
+		}
 	}
-	return count(n, "dropped")
+	if n == 0 {
+		return "0 dropped"
+	}
+	return count(n, "dropped") + " (" + strings.Join(reasons, ", ") + ")"
 }
