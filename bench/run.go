@@ -1,0 +1,277 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"sluice/bench/load"
+	"sluice/bench/measure"
+	"sluice/bench/peers"
+	"sluice/bench/report"
+	"sluice/bench/wire"
+	"sluice/relay/relaytest"
+)
+
+// settle is how long relays may take until every receiver is served.
+const settle = 20 * time.Second
+
+// A run is one relay, or two with a network between them, doing one row's work
+// once. It goes from the receivers to the senders.
+type run struct {
+	row    row
+	relays []peers.Relay
+	burn   []string // a command that burns time beside the product, or none
+	window time.Duration
+	warmUp time.Duration
+	seed   uint64 // of the network
+
+	dir       string
+	processes []*process
+	sinks     *load.Sinks
+	senders   []*load.Sender
+}
+
+// measure does the work. What goes wrong is in the result.
+func (r *run) measure(ctx context.Context) (result report.Run) {
+	result.Seed = r.seed
+	ctx, stop := context.WithCancel(ctx)
+	var parts sync.WaitGroup
+	defer func() {
+		stop()
+		parts.Wait()
+		for _, p := range r.processes {
+			p.stop()
+		}
+		os.RemoveAll(r.dir)
+	}()
+	err := r.start(ctx, &parts)
+	if err == nil {
+		err = r.watch(ctx, &result)
+	}
+	for _, p := range r.processes {
+		if ended := p.ended(); ended != nil {
+			err = ended
+		}
+	}
+	if err != nil {
+		result.Failed = err.Error()
+	}
+	return result
+}
+
+// start starts everything, and returns once every receiver is served. What it
+// starts ends with ctx, and is in parts until then.
+func (r *run) start(ctx context.Context, parts *sync.WaitGroup) (err error) {
+	soon, cancel := context.WithTimeout(ctx, settle)
+	defer cancel()
+	if r.dir, err = os.MkdirTemp("", "bench-"); err != nil {
+		return err
+	}
+	terms := wire.Terms{Latency: r.row.latency(), Passphrase: r.row.passphrase}
+	last := peers.Job{In: r.row.protocol, Out: r.row.protocol, Latency: terms.Latency, Passphrase: terms.Passphrase}
+	if r.row.listen {
+		last.Viewers = r.row.outputs
+		if last.Listen, err = freePort(); err != nil {
+			return err
+		}
+	} else {
+		if r.sinks, err = load.Listeners(r.row.protocol, r.row.outputs, terms); err != nil {
+			return err
+		}
+		parts.Go(func() { r.sinks.Run(ctx) })
+		last.OutPorts = r.sinks.Ports()
+	}
+	jobs := []peers.Job{last}
+	if r.row.network != nil {
+		if jobs, err = r.apart(ctx, parts, last); err != nil {
+			return err
+		}
+	} else if jobs[0].InPorts, err = freePorts(r.row.inputs); err != nil {
+		return err
+	}
+	for i := len(jobs) - 1; i >= 0; i-- {
+		if err := r.launch(soon, r.relays[i], jobs[i]); err != nil {
+			return err
+		}
+	}
+	if r.row.listen {
+		if r.sinks, err = load.Viewers(soon, last.Viewers, last.Listen, terms); err != nil {
+			return err
+		}
+		parts.Go(func() { r.sinks.Run(ctx) })
+	}
+	for _, port := range jobs[0].InPorts {
+		s, err := load.NewSender(soon, jobs[0].In, port, r.row.mbps*1e6, terms)
+		if err != nil {
+			return err
+		}
+		r.senders = append(r.senders, s)
+		parts.Go(func() { s.Run(ctx) })
+	}
+	return r.served(soon)
+}
+
+// apart splits a job in two: the first relay sends over the network to the
+// second, which does the rest.
+func (r *run) apart(ctx context.Context, parts *sync.WaitGroup, whole peers.Job) ([]peers.Job, error) {
+	ports, err := freePorts(2)
+	if err != nil {
+		return nil, err
+	}
+	target := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(ports[1]))
+	proxy, err := relaytest.NewProxy(target, r.seed, *r.row.network, *r.row.network)
+	if err != nil {
+		return nil, err
+	}
+	parts.Go(func() { _ = proxy.Run(ctx) })
+	first, second := whole, whole
+	first.InPorts, first.Out, first.OutPorts = ports[:1], load.SRT, []int{int(proxy.Address().Port())}
+	second.In, second.InPorts = load.SRT, ports[1:]
+	return []peers.Job{first, second}, nil
+}
+
+// launch starts a relay, and what burns time beside it.
+func (r *run) launch(ctx context.Context, relay peers.Relay, j peers.Job) error {
+	dir := filepath.Join(r.dir, fmt.Sprint(len(r.processes)))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	p, err := start(relay.Command(j, dir), r.row.environment, dir)
+	if err != nil {
+		return err
+	}
+	r.processes = append(r.processes, p)
+	if relay.Name == peers.Sluice && r.burn != nil {
+		burner, err := start(r.burn, nil, dir)
+		if err != nil {
+			return err
+		}
+		r.processes = append(r.processes, burner)
+	}
+	if relay.Ready == nil {
+		return nil
+	}
+	return relay.Ready(ctx, j, dir)
+}
+
+// served waits until everybody has received something.
+func (r *run) served(ctx context.Context) error {
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for {
+		got := r.sinks.Received()
+		if got.Silent == 0 {
+			return nil
+		}
+		for _, p := range r.processes {
+			if err := p.ended(); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d of %d receivers have received nothing: %s", got.Silent, got.Sinks, r.processes[0].output.String())
+		case <-look.C:
+		}
+	}
+}
+
+// watch measures, once everything runs.
+func (r *run) watch(ctx context.Context, result *report.Run) error {
+	if err := wait(ctx, r.warmUp); err != nil {
+		return err
+	}
+	r.sinks.Begin()
+	before, err := r.look()
+	if err != nil {
+		return err
+	}
+	if err := wait(ctx, r.window); err != nil {
+		return err
+	}
+	after, err := r.look()
+	if err != nil {
+		return err
+	}
+	result.Received = r.sinks.Received()
+	result.Window = after.machine.At.Sub(before.machine.At)
+	result.CPU = after.cost.CPU - before.cost.CPU
+	result.PeakRSS = after.cost.PeakRSS
+	result.Due = (after.sent - before.sent) * uint64(r.row.outputs/r.row.inputs)
+	result.Others = measure.Others(before.machine, after.machine, result.CPU+after.self-before.self)
+	result.Idle = measure.Idle(before.machine, after.machine)
+	return nil
+}
+
+// A sight is how far everything is at one time.
+type sight struct {
+	machine measure.Machine
+	cost    measure.Cost // of the relays
+	self    time.Duration
+	sent    uint64
+}
+
+func (r *run) look() (s sight, err error) {
+	for _, sender := range r.senders {
+		s.sent += sender.Sent()
+	}
+	for _, p := range r.processes {
+		c, err := measure.Tree(p.pid())
+		if err != nil {
+			return s, err
+		}
+		s.cost.CPU += c.CPU
+		s.cost.PeakRSS += c.PeakRSS
+	}
+	s.self = measure.Self()
+	s.machine, err = measure.Now()
+	return s, err
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// freePorts returns ports of the loopback that nobody has, even ones whose
+// neighbours are free as well: RTCP is there.
+func freePorts(n int) ([]int, error) {
+	var ports []int
+	for range 1000 {
+		if len(ports) == n {
+			return ports, nil
+		}
+		one, err := wire.Listen(0)
+		if err != nil {
+			return nil, err
+		}
+		defer one.Close() // not before all are found
+		port := wire.Port(one)
+		if neighbour, err := wire.Listen(port + 1); err == nil {
+			neighbour.Close()
+			if port%2 == 0 {
+				ports = append(ports, port)
+			}
+		}
+	}
+	return nil, fmt.Errorf("there are no %d free pairs of ports", n)
+}
+
+func freePort() (int, error) {
+	ports, err := freePorts(1)
+	if err != nil {
+		return 0, err
+	}
+	return ports[0], nil
+}
