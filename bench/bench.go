@@ -30,6 +30,7 @@ type bench struct {
 	dir           string
 	micro, list   bool
 	render        string
+	profile       string
 	commit        string
 }
 
@@ -57,6 +58,9 @@ func (b *bench) run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if b.profile != "" {
+		return b.profiled(ctx, all, out)
+	}
 	file, err := b.measure(ctx, all, peers.All(sluiced, b.self), out)
 	if err != nil {
 		return err
@@ -68,6 +72,21 @@ func (b *bench) run(ctx context.Context, out io.Writer) error {
 		}
 	}
 	return b.write(file)
+}
+
+// profiled runs the product alone, with a profiler. What it costs then is not
+// kept.
+func (b *bench) profiled(ctx context.Context, all []row, out io.Writer) error {
+	file, err := filepath.Abs(b.profile)
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		all[i].relays = []string{peers.Sluice}
+	}
+	b.runs = 1
+	_, err = b.measure(ctx, all, []peers.Relay{peers.Profiled(b.self, file)}, out)
+	return err
 }
 
 // measure does all rows, and shows each as soon as it is done.
@@ -101,6 +120,9 @@ func (b *bench) measure(ctx context.Context, all []row, relays []peers.Relay, ou
 func (b *bench) row(ctx context.Context, r row, relays []peers.Relay) (report.Row, error) {
 	done := report.Row{
 		Name: r.name, Title: r.title, Mbps: r.mbps, Outputs: r.outputs, Latency: r.latency(), Lossy: r.network != nil,
+	}
+	if r.network != nil {
+		done.Latency += r.network.Delay
 	}
 	var chains [][]peers.Relay
 	for _, name := range r.relays {

@@ -29,10 +29,13 @@ func main() {
 }
 
 // command is the whole program. Its first argument may say what else it is:
-// one of the plain relays, or what makes a relay slow.
+// one of the plain relays, the product with a profiler, or what makes it slow.
 func command(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) == 3 && args[0] == "relay" {
 		return peers.Run(ctx, args[1], args[2])
+	}
+	if len(args) == 3 && args[0] == "profile" {
+		return peers.Profile(ctx, args[1], args[2])
 	}
 	if len(args) == 2 && args[0] == "burn" {
 		return burn(ctx, args[1])
@@ -67,6 +70,7 @@ func readFlags(args []string) (*bench, error) {
 	f.BoolVar(&b.micro, "micro", false, "run the micro-benchmarks as well")
 	f.BoolVar(&b.list, "list", false, "list the rows and end")
 	f.StringVar(&b.render, "render", "", "`file`: write the page and the picture of this performance.json again, and end")
+	f.StringVar(&b.profile, "profile", "", "`file`: run the product alone, once for each row, and write a CPU profile of the last")
 	f.StringVar(&b.commit, "commit", "unknown", "`name` of what is measured")
 	if err := f.Parse(args); err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package peers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -33,13 +34,13 @@ func runGosrt(ctx context.Context, j Job) error {
 	if err != nil {
 		return err
 	}
-	defer in.Close()
+	defer context.AfterFunc(ctx, in.Close)()
 	if j.Listen > 0 {
 		out, err := gosrt.Listen("srt", fmt.Sprintf("127.0.0.1:%d", j.Listen), c)
 		if err != nil {
 			return err
 		}
-		defer out.Close()
+		defer context.AfterFunc(ctx, out.Close)()
 		go func() {
 			for {
 				if o, err := accept(out, j); err == nil {
@@ -59,7 +60,7 @@ func runGosrt(ctx context.Context, j Job) error {
 	}
 	source, err := accept(in, j)
 	if err != nil {
-		return err
+		return errors.Join(ctx.Err(), err)
 	}
 	defer context.AfterFunc(ctx, func() { source.Close() })()
 	for {

@@ -34,7 +34,7 @@ type Row struct {
 	Title   string
 	Mbps    float64 // of one stream
 	Outputs int
-	Latency time.Duration // configured, between the stamp and the arrival
+	Latency time.Duration // configured, and that of the path
 	Lossy   bool          // two relays with a bad network between them
 	Series  []Series
 }
