@@ -68,8 +68,12 @@ fuzz: go ## fuzz every parser for ten seconds each
 	@scripts/fuzz 10s
 
 .PHONY: bench
-bench: go ## benchmarks
-	@go test -run '^$$' -bench . -benchmem ./...
+bench: bench-built ## side by side with what else could be run, for hours; writes docs/performance.md
+	@$(BENCH) --micro --out docs
+
+.PHONY: bench-quick
+bench-quick: bench-built ## the same, a few rows in three minutes; writes to bin/bench-quick/
+	@$(BENCH) --quick --out bin/bench-quick
 
 .PHONY: cross
 cross: go ## static programs for every platform, into dist/, with their sizes
@@ -94,6 +98,14 @@ clean: ## remove what was built
 go: GO_PROBLEM = $(shell scripts/need-go 2>&1)
 go:
 	@:$(if $(GO_PROBLEM),$(error $(GO_PROBLEM)))
+
+BENCH = bin/sluice-bench --sluiced bin/sluiced --commit '$(VERSION)'
+
+.PHONY: bench-built
+bench-built: go
+	@scripts/deps bench
+	@$(MAKE) build
+	@go build -trimpath -o bin/sluice-bench ./bench
 
 .PHONY: tools
 tools: go

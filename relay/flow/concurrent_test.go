@@ -227,3 +227,40 @@ func BenchmarkPublish(b *testing.B) {
 		})
 	}
 }
+
+// Reading costs no memory.
+func TestPollDoesNotAllocate(t *testing.T) {
+	c, dst := polled(t)
+	start := c.pos
+	got := testing.AllocsPerRun(1000, func() {
+		c.pos = start
+		if n, _ := c.Poll(dst); n != len(dst) {
+			t.Fatalf("%d packets were there, want %d", n, len(dst))
+		}
+	})
+	if got != 0 {
+		t.Errorf("%v allocations a batch", got)
+	}
+}
+
+func BenchmarkPoll(b *testing.B) {
+	c, dst := polled(b)
+	start := c.pos
+	b.ReportAllocs()
+	for b.Loop() {
+		c.pos = start
+		c.Poll(dst)
+	}
+}
+
+// polled returns a reader and room for all that it has not read yet.
+func polled(tb testing.TB) (*Cursor, []media.Packet) {
+	f := New(Limits{Retain: time.Second, MaxBytes: 64 << 20})
+	c := open(tb, f)
+	batch := make([]media.Packet, 16)
+	for i := range batch {
+		batch[i] = media.Packet{Format: session, Arrival: epoch, Data: make([]byte, 1316)}
+	}
+	f.Publish(batch)
+	return c, make([]media.Packet, len(batch))
+}

@@ -12,18 +12,34 @@ import (
 
 // Sending a datagram costs no memory.
 func TestSendingDoesNotAllocate(t *testing.T) {
-	s := newSink(t, listenLoopback(t))
-	out := NewOutput(OutputConfig{TTL: 16, Destinations: []Destination{{Host: "127.0.0.1", Port: s.port()}}}, env("lo")).(*output)
-	sender, err := out.legs[0].open(t.Context())
-	must(t, err)
-	defer sender.close()
-	out.legs[0].sender.Store(sender)
-	st := out.streams()[0]
+	out, st := sending(t)
 	p := media.Packet{Format: &media.Format{Kind: media.TS}, Arrival: time.Now(), Data: relaytest.NewTS(1).Next()}
 	if got := testing.AllocsPerRun(1000, func() { st.take(p, p.Data); st.flush() }); got >= 1 {
 		t.Errorf("%v allocations a datagram", got)
 	}
 	checkLedger(t, "output", out.env.Ledger)
+}
+
+func BenchmarkSend(b *testing.B) {
+	_, st := sending(b)
+	p := media.Packet{Format: &media.Format{Kind: media.TS}, Arrival: time.Now(), Data: relaytest.NewTS(1).Next()}
+	b.SetBytes(relaytest.DatagramSize)
+	b.ReportAllocs()
+	for b.Loop() {
+		st.take(p, p.Data)
+		st.flush()
+	}
+}
+
+// sending returns an output with an open socket, and what it sends.
+func sending(tb testing.TB) (*output, *stream) {
+	s := newSink(tb, listenLoopback(tb))
+	out := NewOutput(OutputConfig{TTL: 16, Destinations: []Destination{{Host: "127.0.0.1", Port: s.port()}}}, env("lo")).(*output)
+	sender, err := out.legs[0].open(tb.Context())
+	must(tb, err)
+	tb.Cleanup(sender.close)
+	out.legs[0].sender.Store(sender)
+	return out, out.streams()[0]
 }
 
 func BenchmarkReceive(b *testing.B) {
