@@ -4,9 +4,7 @@ import (
 	"context"
 	"net"
 	"os"
-	"os/exec"
 	"runtime"
-	"syscall"
 	"testing"
 	"time"
 
@@ -14,26 +12,8 @@ import (
 	"github.com/vishvananda/netns"
 
 	"sluice/relay/endpoint"
+	"sluice/test/harness"
 )
-
-// inNetns runs the test once more as a process of its own in a fresh network
-// namespace, and reports whether this is that process.
-func inNetns(t *testing.T) bool {
-	if os.Getenv("SLUICE_TEST_NETNS") == t.Name() {
-		return true
-	}
-	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), "SLUICE_TEST_NETNS="+t.Name())
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-	}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("in a network namespace (this needs user namespaces, or root): %v\n%s", err, out)
-	}
-	return false
-}
 
 func must(t *testing.T, err error) {
 	t.Helper()
@@ -107,7 +87,7 @@ func received(t *testing.T, c net.PacketConn, wait time.Duration) string {
 
 // Two NICs, two uplinks: what belongs to one never passes through the other.
 func TestSocketsStayOnTheirNIC(t *testing.T) {
-	if !inNetns(t) {
+	if !harness.InNetns(t) {
 		return
 	}
 	// Two peers: one alone would answer for all its addresses on both cables.
@@ -167,7 +147,7 @@ func dial(t *testing.T, u endpoint.Uplink, within time.Duration) (net.Conn, erro
 // Readiness follows the NIC; only what sockets cannot survive is a new
 // generation.
 func TestReadinessFollowsTheNIC(t *testing.T) {
-	if !inNetns(t) {
+	if !harness.InNetns(t) {
 		return
 	}
 	m := New([]Local{{"wan0", "b0"}}, quiet())

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sluice/relay/endpoint"
+	"sluice/test/harness"
 )
 
 // The far address is behind every gateway; who answers there says which.
@@ -95,7 +96,7 @@ func run(t *testing.T, m *Manager) (stop func()) {
 // the main table prefers one of them, and nothing gets around a cable that is
 // out.
 func TestOwnGateway(t *testing.T) {
-	if !inNetns(t) {
+	if !harness.InNetns(t) {
 		return
 	}
 	one, two := newOutside(t), newOutside(t)
@@ -152,7 +153,7 @@ func TestOwnGateway(t *testing.T) {
 // Two NICs in one subnet, each with its own cable: what is meant for one goes
 // through it, and the answers come back through it.
 func TestOneSubnet(t *testing.T) {
-	if !inNetns(t) {
+	if !harness.InNetns(t) {
 		return
 	}
 	one, two := newOutside(t), newOutside(t)
@@ -185,7 +186,7 @@ func TestOneSubnet(t *testing.T) {
 
 // IPv6: own table, own rules, a socket from its own address.
 func TestIPv6(t *testing.T) {
-	if !inNetns(t) {
+	if !harness.InNetns(t) {
 		return
 	}
 	out := newOutside(t)
@@ -243,7 +244,7 @@ func settled(t *testing.T, m *Manager) {
 // What an earlier run left is removed, what is somebody else's stays, and at
 // the end nothing of ours is left.
 func TestStrays(t *testing.T) {
-	if !inNetns(t) {
+	if !harness.InNetns(t) {
 		return
 	}
 	out := newOutside(t)
@@ -311,7 +312,7 @@ func TestStrays(t *testing.T) {
 // Thousands of events that do not fit the event socket end in the right state,
 // long before the regular look.
 func TestEventsLost(t *testing.T) {
-	if !inNetns(t) {
+	if !harness.InNetns(t) {
 		return
 	}
 	out := newOutside(t)
@@ -349,7 +350,7 @@ func TestCapabilities(t *testing.T) {
 		withCapabilities(t, child)
 		return
 	}
-	if !inNetns(t) {
+	if !harness.InNetns(t) {
 		return
 	}
 	one, two := newOutside(t), newOutside(t)
@@ -413,7 +414,7 @@ func withCapabilities(t *testing.T, which string) {
 
 // What people ask of an uplink goes through it, and says what is wrong.
 func TestProbes(t *testing.T) {
-	if !inNetns(t) {
+	if !harness.InNetns(t) {
 		return
 	}
 	out := newOutside(t)

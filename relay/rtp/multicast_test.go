@@ -3,8 +3,6 @@ package rtp
 import (
 	"net"
 	"net/netip"
-	"os"
-	"os/exec"
 	"syscall"
 	"testing"
 	"time"
@@ -16,28 +14,19 @@ import (
 	"sluice/relay/endpoint"
 	"sluice/relay/media"
 	"sluice/relay/relaytest"
+	"sluice/test/harness"
 )
 
-// inNetns runs the test once more as a process of its own in a fresh network
-// namespace, with a cable between veth0 (10.9.0.1, 10.9.0.2, fd09::1) and veth1, and
-// reports whether this is that process. The loopback does not do multicast.
+// inNetns runs the test in a network namespace, with a cable between veth0
+// (10.9.0.1, 10.9.0.2, fd09::1) and veth1, and reports whether this is there.
+// The loopback does not do multicast.
 func inNetns(t *testing.T) bool {
 	t.Helper()
-	if os.Getenv("SLUICE_TEST_NETNS") == t.Name() {
-		layCable(t)
-		return true
+	if !harness.InNetns(t) {
+		return false
 	}
-	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), "SLUICE_TEST_NETNS="+t.Name())
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-	}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("in a network namespace (this needs user namespaces, or root): %v\n%s", err, out)
-	}
-	return false
+	layCable(t)
+	return true
 }
 
 func must(t testing.TB, err error) {
