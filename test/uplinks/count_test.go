@@ -40,14 +40,14 @@ END`, "PORT", port))
 // packets are those of one kind that a far end counted.
 type packets struct {
 	from, to string
-	dscp     int
+	mark     int    // its code point (see mark), 0 for any other
 	protocol string // udp, tcp
 	toPort   int
 	count    uint64
 }
 
 func (p packets) String() string {
-	return fmt.Sprintf("%d packets %s from %s to %s:%d with DSCP %d", p.count, p.protocol, p.from, p.to, p.toPort, p.dscp)
+	return fmt.Sprintf("%d packets %s from %s to %s:%d of mark %d", p.count, p.protocol, p.from, p.to, p.toPort, p.mark)
 }
 
 // counted returns what came in at a port so far.
@@ -76,7 +76,7 @@ func (h *host) counted(t *testing.T, port string) (all []packets) {
 			for _, e := range one.Set.Elem {
 				p := packets{count: e.Elem.Counter.Packets}
 				var protocol int
-				for i, into := range []any{&p.from, &p.to, &p.dscp, &protocol, &p.toPort} {
+				for i, into := range []any{&p.from, &p.to, &p.mark, &protocol, &p.toPort} {
 					if err := json.Unmarshal(e.Elem.Val.Concat[i], into); err != nil {
 						t.Fatalf("nft: %v: %s", err, text)
 					}

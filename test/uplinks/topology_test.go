@@ -22,6 +22,9 @@ import (
 type topology struct {
 	box, encoder, wan *host
 	gates             []*host
+	// stray tells whether a packet at the far end of uplink i must be the other
+	// one's, whatever its mark.
+	stray func(i int, c packets) bool
 }
 
 // The addresses of the hosts in the WAN, as each gateway's name server has it.
@@ -29,7 +32,7 @@ var peers = []string{"203.0.113.1", "203.0.113.2"}
 
 func newTopology(t *testing.T) *topology {
 	t.Helper()
-	p := &topology{box: newHost(t, "box"), encoder: newHost(t, "encoder"), wan: newHost(t, "wan")}
+	p := &topology{box: newHost(t, "box"), encoder: newHost(t, "encoder"), wan: newHost(t, "wan"), stray: otherNetwork}
 	p.box.sh(t, `sysctl -qw net.ipv4.conf.all.rp_filter=1`) // as distributions have it
 	cable(t, p.box, "lan0", p.encoder, "lan0")
 	p.box.sh(t, `ip addr add 192.168.7.1/24 dev lan0`)
