@@ -45,9 +45,7 @@ func (b *bench) run(ctx context.Context, out io.Writer) error {
 		}
 		return b.write(f)
 	}
-	all := slices.DeleteFunc(rows(), func(r row) bool {
-		return b.quick && !r.quick || !b.only.MatchString(r.name)
-	})
+	all := b.chosen()
 	if b.list {
 		for _, r := range all {
 			fmt.Fprintf(out, "%-24s %s: %s\n", r.name, r.title, strings.Join(r.relays, ", "))
@@ -72,6 +70,17 @@ func (b *bench) run(ctx context.Context, out io.Writer) error {
 		}
 	}
 	return b.write(file)
+}
+
+// chosen returns the rows that are asked for.
+func (b *bench) chosen() []row {
+	all := rows()
+	if b.quick {
+		for i := range all {
+			all[i].relays = all[i].quick
+		}
+	}
+	return slices.DeleteFunc(all, func(r row) bool { return len(r.relays) == 0 || !b.only.MatchString(r.name) })
 }
 
 // profiled runs the product alone, with a profiler. What it costs then is not

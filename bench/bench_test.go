@@ -223,6 +223,21 @@ func TestFlags(t *testing.T) {
 	}
 }
 
+// Three minutes, with a second and a half for the building and for each run.
+func TestQuickIsQuick(t *testing.T) {
+	b, err := readFlags([]string{"--quick"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs := 0
+	for _, r := range b.chosen() {
+		runs += len(r.relays) * b.runs
+	}
+	if takes := time.Duration(runs) * (b.window + b.warmUp + overhead); runs == 0 || takes > 150*time.Second {
+		t.Errorf("%d runs take about %v", runs, takes)
+	}
+}
+
 func TestReadMicro(t *testing.T) {
 	got := readMicro(strings.NewReader(`goos: linux
 pkg: sluice/relay/flow

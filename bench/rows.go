@@ -22,8 +22,8 @@ type row struct {
 	passphrase  string
 	environment []string        // of the relays
 	network     *relaytest.Path // between two relays, each way; nil: one relay
-	relays      []string        // pairs are joined by pairs
-	quick       bool
+	relays      []string        // two are joined by pairs
+	quick       []string        // those of them in a quick bench; none: no such row
 }
 
 // pairs joins the names of two relays with a network between them.
@@ -62,6 +62,13 @@ func count(n int, what string) string {
 // them runs on the same machine.
 const bigMbps = 2
 
+// quickSRT is what a quick bench has of SRT: each shape, and the smallest job.
+var quickSRT = map[string][]string{
+	"srt-50-listener": {peers.Sluice, peers.Gosrt, peers.GStreamer, peers.FloorOffload},
+	"srt-50-ports":    {peers.Sluice, peers.Gosrt, peers.FloorOffload},
+	"srt-1-ports":     {peers.Sluice, peers.SRTTransmit},
+}
+
 func srtRows() (all []row) {
 	everyone := []string{peers.Sluice, peers.SRTTransmit, peers.Gosrt, peers.GStreamer, peers.FFmpeg, peers.FloorOffload, peers.FloorSendmmsg}
 	ours := []string{peers.Sluice, peers.Gosrt, peers.FloorOffload}
@@ -79,8 +86,6 @@ func srtRows() (all []row) {
 				r := row{
 					protocol: load.SRT, outputs: outputs, listen: listen, inputs: 1, mbps: 10,
 					passphrase: mode.passphrase, environment: mode.environment, relays: mode.relays,
-					// The one row of each shape, and the smallest.
-					quick: mode.suffix == "" && (outputs == 50 || outputs == 1 && !listen),
 				}
 				shape, said := "ports", count(outputs, "port")
 				if listen {
@@ -94,11 +99,12 @@ func srtRows() (all []row) {
 				}
 				r.name = fmt.Sprintf("srt-%d-%s%s", outputs, shape, mode.suffix)
 				r.title = fmt.Sprintf("SRT to %s, %s, %v Mbit/s", said, mode.title, r.mbps)
+				r.quick = quickSRT[r.name]
 				all = append(all, r)
 				if mode.suffix == "" && (outputs == 10 || outputs == 50) {
 					// To compare with 200.
 					r.name, r.title = r.name+"-2M", strings.Replace(r.title, "10 Mbit/s", "2 Mbit/s", 1)
-					r.mbps, r.relays, r.quick = bigMbps, ours, false
+					r.mbps, r.relays, r.quick = bigMbps, ours, nil
 					all = append(all, r)
 				}
 			}
@@ -121,9 +127,13 @@ func rateRows() (all []row) {
 
 func rtpRows() (all []row) {
 	for _, outputs := range []int{1, 10, 50} {
+		var quick []string
+		if outputs == 50 {
+			quick = []string{peers.Sluice, peers.FFmpeg, peers.FloorOffload}
+		}
 		all = append(all, row{
 			name: fmt.Sprintf("rtp-%d", outputs), title: fmt.Sprintf("RTP to %s, 10 Mbit/s", count(outputs, "port")),
-			protocol: load.RTP, outputs: outputs, inputs: 1, mbps: 10, quick: outputs == 50,
+			protocol: load.RTP, outputs: outputs, inputs: 1, mbps: 10, quick: quick,
 			relays: []string{peers.Sluice, peers.FFmpeg, peers.FloorOffload, peers.FloorSendmmsg, peers.Loop},
 		})
 	}
@@ -138,17 +148,16 @@ func lossRows() (all []row) {
 	for _, n := range []struct {
 		name, title string
 		path        relaytest.Path
-		quick       bool
 	}{
-		{"1", "1 % lost", relaytest.Path{Loss: 0.01}, false},
-		{"5", "5 % lost", relaytest.Path{Loss: 0.05}, false},
-		{"10", "10 % lost", relaytest.Path{Loss: 0.10}, true},
-		{"burst", "bursts of 20 lost, 5 % in all", relaytest.Path{Burst: 0.0026, BurstLength: 20}, false},
+		{"1", "1 % lost", relaytest.Path{Loss: 0.01}},
+		{"5", "5 % lost", relaytest.Path{Loss: 0.05}},
+		{"10", "10 % lost", relaytest.Path{Loss: 0.10}},
+		{"burst", "bursts of 20 lost, 5 % in all", relaytest.Path{Burst: 0.0026, BurstLength: 20}},
 	} {
 		n.path.Delay = oneWay
 		all = append(all, row{
 			name: "loss-" + n.name, title: fmt.Sprintf("SRT, %s each way, 60 ms, 10 Mbit/s", n.title),
-			protocol: load.UDP, outputs: 1, inputs: 1, mbps: 10, network: &n.path, quick: n.quick,
+			protocol: load.UDP, outputs: 1, inputs: 1, mbps: 10, network: &n.path,
 			relays: []string{libsrt + pairs + libsrt, ours + pairs + libsrt, libsrt + pairs + ours, ours + pairs + ours},
 		})
 	}

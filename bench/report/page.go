@@ -19,8 +19,12 @@ func Page(w io.Writer, f *File, picture, data string) {
 	fmt.Fprintf(w, "Everything here was measured by one command, `make bench`, which runs Sluice and what would otherwise be run in turn, on one machine.\n\n")
 	fmt.Fprintf(w, "| | |\n|---|---|\n| machine | %s |\n| date | %s |\n| commit | %s |\n", f.Machine, f.Date.Format("2006-01-02 15:04 MST"), f.Commit)
 	fmt.Fprintf(w, "| runs | %d of each relay, in turn, %v each after %v of warm-up |\n", f.Runs, f.Window, f.WarmUp)
+	fmt.Fprintf(w, "| others | used %.2f processors in the middle run |\n", f.others())
 	if n, all := f.disturbed(); n > 0 {
 		fmt.Fprintf(w, "| disturbed | %d of %d runs: other programs used more than %.2f processors. They give no figure |\n", n, all, f.BusyLimit)
+	}
+	if f.others() > calm {
+		fmt.Fprintf(w, "\n**The machine was busy with other things. What follows is a first look: the ratios are rough, the latencies are the machine's.**\n")
 	}
 	fmt.Fprintf(w, "\nFigures of CPU are those of the relay's processes alone, for each Gbit that arrived. On the loopback the sender pays for the\nreceiver's kernel work, so they say more about each other than about a NIC.\n")
 	fmt.Fprintf(w, "\n![CPU for each delivered Gbit](%s)\n", picture)
@@ -46,6 +50,22 @@ func Page(w io.Writer, f *File, picture, data string) {
 		}
 	}
 	fmt.Fprintf(w, "\n%s", profile)
+}
+
+// calm is how many processors others may use before the page says so.
+const calm = 0.25
+
+// others is the median of what other programs used.
+func (f *File) others() float64 {
+	var all Figures
+	for _, r := range f.Rows {
+		for _, s := range r.Series {
+			for _, run := range s.Runs {
+				all = append(all, run.Others)
+			}
+		}
+	}
+	return all.Median()
 }
 
 // disturbed counts the runs on a busy machine.

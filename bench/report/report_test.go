@@ -19,7 +19,7 @@ func series(relay string, costs ...float64) Series {
 	s := Series{Relay: relay}
 	for n, c := range costs {
 		s.Runs = append(s.Runs, Run{
-			Round: n, Window: time.Second, CPU: time.Duration(c * float64(time.Second)), PeakRSS: 30 << 20, Due: 100,
+			Round: n, Window: time.Second, CPU: time.Duration(c * float64(time.Second)), PeakRSS: 30 << 20, Due: 100, Idle: 1,
 			Received: load.Received{Sinks: 1, Packets: 100, Bytes: 125_000_000, Median: 125 * time.Millisecond, P99: 130 * time.Millisecond},
 		})
 	}
@@ -123,6 +123,22 @@ func TestBusyRunsGiveNoFigure(t *testing.T) {
 	var text strings.Builder
 	f.Rows[0].Table(&text)
 	if line := lineOf(text.String(), "gosrt"); !strings.Contains(line, "machine too busy: others used 1.4 processors") || strings.Contains(line, "1.00") {
+		t.Errorf("%q", line)
+	}
+}
+
+func TestFullMachineIsSaid(t *testing.T) {
+	row := work(series(peers.Sluice, 0.2, 0.2), series(peers.Gosrt, 1, 1))
+	for i := range row.Series[1].Runs {
+		row.Series[1].Runs[i].Idle = 0
+		row.Series[1].Runs[i].Due = 200
+	}
+	var text strings.Builder
+	row.Table(&text)
+	if line := lineOf(text.String(), "gosrt"); !strings.Contains(line, "50.0 % starved, machine full") {
+		t.Errorf("%q", line)
+	}
+	if line := lineOf(text.String(), "  sluice"); strings.Contains(line, "full") || strings.Contains(line, "starved") {
 		t.Errorf("%q", line)
 	}
 }

@@ -41,6 +41,9 @@ func cells(row Row, s Series) []string {
 	if s.Over(Run.Delivered).Median() < 0.99 && !row.Lossy {
 		delivered += " starved"
 	}
+	if s.Over(func(r Run) float64 { return r.Idle }).Median() < full {
+		delivered += ", machine full"
+	}
 	runs := fmt.Sprint(len(good))
 	if bad := len(s.Runs) - len(good); bad > 0 {
 		runs += fmt.Sprintf(" (%d not good: %s)", bad, why(s))
@@ -53,6 +56,11 @@ func cells(row Row, s Series) []string {
 		added(func(r Run) time.Duration { return r.Received.P99 }), runs,
 	}
 }
+
+// full is how many processors may have nothing to do where the machine itself,
+// with what sends and receives, is the limit: the cost means something then,
+// the latency does not.
+const full = 0.1
 
 // why says in a few words why runs of a series do not count.
 func why(s Series) string {
