@@ -44,6 +44,11 @@ func (b *broker) clients() int {
 	return bytes.Count(b.process.Out.Bytes(), []byte(" as "+deviceID+" "))
 }
 
+// ended is how many of its sessions are over.
+func (b *broker) ended() int {
+	return bytes.Count(b.process.Out.Bytes(), []byte("Client "+deviceID+" "))
+}
+
 func (b *broker) awaitClients(t *testing.T, n int) {
 	t.Helper()
 	harness.Await(t, 40*time.Second, "the box is connected to its broker", func() bool { return b.clients() >= n })
