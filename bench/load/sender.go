@@ -113,7 +113,7 @@ func (s *Sender) send() {
 	}
 	payload := p[header:]
 	if s.session != nil && s.session.Key != nil {
-		copy(payload, clear) // what stood there is encrypted
+		copy(payload, unstamped) // what stood there is encrypted
 	}
 	stamp(payload, s.sent.Load(), now)
 	switch s.protocol {
@@ -133,8 +133,8 @@ func (s *Sender) send() {
 	s.tell(p)
 }
 
-// clear is a payload before its stamp.
-var clear = blank()
+// unstamped is a payload before its stamp.
+var unstamped = blank()
 
 func (s *Sender) headerSize() int {
 	switch s.protocol {

@@ -19,7 +19,7 @@ import (
 const sweep = 4 * time.Millisecond
 
 // ackEvery is how often a receiver acknowledges (draft-sharabayko-srt, section
-// 4.8.1), in sweeps that come next after 10 ms.
+// 4.8.1): at the first sweep after so long.
 const ackEvery = 10 * time.Millisecond
 
 // peek is how much of each datagram is copied: any handshake, header and stamp.
