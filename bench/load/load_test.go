@@ -85,11 +85,11 @@ func TestSenderToSink(t *testing.T) {
 		if got.Lost != 0 || got.Repeated != 0 || got.Packets > sent || got.Bytes != got.Packets*PayloadSize || got.Median <= 0 {
 			t.Errorf("%v: sent %d, received %+v", c, sent, got)
 		}
+		stop()
+		parts.Wait()
 		if acks := sinks.outlets[0].acks; (acks > 0) != (c.protocol == SRT) {
 			t.Errorf("%v: %d acknowledgements", c, acks)
 		}
-		stop()
-		parts.Wait()
 	}
 }
 
