@@ -34,6 +34,7 @@ type run struct {
 	processes []*process
 	sinks     *load.Sinks
 	senders   []*load.Sender
+	releases  []func() // of ports
 }
 
 // measure does the work. What goes wrong is in the result.
@@ -46,6 +47,9 @@ func (r *run) measure(ctx context.Context) (result report.Run) {
 		parts.Wait()
 		for _, p := range r.processes {
 			p.stop()
+		}
+		for _, release := range r.releases {
+			release()
 		}
 		os.RemoveAll(r.dir)
 	}()
@@ -76,9 +80,11 @@ func (r *run) start(ctx context.Context, parts *sync.WaitGroup) (err error) {
 	last := peers.Job{In: r.row.protocol, Out: r.row.protocol, Latency: terms.Latency, Passphrase: terms.Passphrase}
 	if r.row.listen {
 		last.Viewers = r.row.outputs
-		if last.Listen, err = freePort(); err != nil {
+		ports, err := r.reserve(1)
+		if err != nil {
 			return err
 		}
+		last.Listen = ports[0]
 	} else {
 		if r.sinks, err = load.Listeners(r.row.protocol, r.row.outputs, terms); err != nil {
 			return err
@@ -91,7 +97,7 @@ func (r *run) start(ctx context.Context, parts *sync.WaitGroup) (err error) {
 		if jobs, err = r.apart(ctx, parts, last); err != nil {
 			return err
 		}
-	} else if jobs[0].InPorts, err = freePorts(r.row.inputs); err != nil {
+	} else if jobs[0].InPorts, err = r.reserve(r.row.inputs); err != nil {
 		return err
 	}
 	for i := len(jobs) - 1; i >= 0; i-- {
@@ -119,7 +125,7 @@ func (r *run) start(ctx context.Context, parts *sync.WaitGroup) (err error) {
 // apart splits a job in two: the first relay sends over the network to the
 // second, which does the rest.
 func (r *run) apart(ctx context.Context, parts *sync.WaitGroup, whole peers.Job) ([]peers.Job, error) {
-	ports, err := freePorts(2)
+	ports, err := r.reserve(2)
 	if err != nil {
 		return nil, err
 	}
@@ -244,34 +250,17 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// freePorts returns ports of the loopback that nobody has, even ones whose
-// neighbours are free as well: RTCP is there.
-func freePorts(n int) ([]int, error) {
+// reserve keeps n ports until the run is over, each with the next one free as
+// well: RTCP is there.
+func (r *run) reserve(n int) ([]int, error) {
 	var ports []int
-	for range 1000 {
-		if len(ports) == n {
-			return ports, nil
-		}
-		one, err := wire.Listen(0)
+	for range n {
+		port, release, err := relaytest.ReservePorts(0, 1)
 		if err != nil {
 			return nil, err
 		}
-		defer one.Close() // not before all are found
-		port := wire.Port(one)
-		if neighbour, err := wire.Listen(port + 1); err == nil {
-			neighbour.Close()
-			if port%2 == 0 {
-				ports = append(ports, port)
-			}
-		}
+		r.releases = append(r.releases, release)
+		ports = append(ports, port)
 	}
-	return nil, fmt.Errorf("there are no %d free pairs of ports", n)
-}
-
-func freePort() (int, error) {
-	ports, err := freePorts(1)
-	if err != nil {
-		return 0, err
-	}
-	return ports[0], nil
+	return ports, nil
 }

@@ -39,24 +39,6 @@ func startEngine(t *testing.T) *Engine {
 	return e
 }
 
-// freePorts returns UDP ports that nobody holds, each with the next one free
-// too.
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	var ports []int
-	for len(ports) < n {
-		a := receiver(t)
-		port := a.LocalAddr().(*net.UDPAddr).Port
-		b, err := net.ListenUDP("udp", &net.UDPAddr{Port: port + 1})
-		if err == nil {
-			defer b.Close()
-			ports = append(ports, port)
-		}
-		defer a.Close()
-	}
-	return ports
-}
-
 // receiver returns a UDP socket on the loopback.
 func receiver(t *testing.T) *net.UDPConn {
 	t.Helper()
@@ -135,7 +117,10 @@ func feed(t *testing.T, port int, stop <-chan struct{}) {
 // change: RTP sequence numbers without a gap, and every byte of the stream.
 func TestUnchangedOutputLosesNothingOnTheWire(t *testing.T) {
 	e := startEngine(t)
-	ports := freePorts(t, 12)
+	ports := make([]int, 12)
+	for i := range ports {
+		ports[i] = relaytest.FreePort(t)
+	}
 	wire, other := receiver(t), receiver(t)
 	defer wire.Close()
 	defer other.Close()
@@ -230,7 +215,10 @@ func usage(t *testing.T) use {
 
 func TestApplyLeavesNothingBehind(t *testing.T) {
 	e := startEngine(t)
-	ports := freePorts(t, 3)
+	ports := make([]int, 3)
+	for i := range ports {
+		ports[i] = relaytest.FreePort(t)
+	}
 	sink := receiver(t)
 	defer sink.Close()
 	change := func(i int) {

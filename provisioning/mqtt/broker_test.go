@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"sluice/relay/relaytest"
 
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/listeners"
@@ -97,7 +98,7 @@ func startBroker(t *testing.T, address string, secure *tls.Config, webSocket boo
 	cfg := listeners.Config{ID: "l", Address: address, TLSConfig: secure}
 	var l listeners.Listener = listeners.NewTCP(cfg)
 	if webSocket {
-		cfg.Address = freePort(t) // mochi does not tell which one it got
+		cfg.Address = fmt.Sprintf("127.0.0.1:%d", relaytest.FreePort(t)) // mochi does not tell which one it got
 		l = listeners.NewWebsocket(cfg)
 	}
 	if err := b.AddListener(l); err != nil {
@@ -109,16 +110,6 @@ func startBroker(t *testing.T, address string, secure *tls.Config, webSocket boo
 	b.address = l.Address()
 	t.Cleanup(b.stop)
 	return b
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // start runs a client until the end of the test, or until stop is called.

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"sluice/relay/relaytest"
 )
 
 // A session tells of itself in this order, and a second one, with a broker that
@@ -190,7 +192,7 @@ func TestRefusedSubscriptionIsReportedAndRetried(t *testing.T) {
 }
 
 func TestPublishWaitsForTheBroker(t *testing.T) {
-	address := freePort(t)
+	address := fmt.Sprintf("127.0.0.1:%d", relaytest.FreePort(t))
 	c, _ := start(t, Config{Broker: "mqtt://" + address}, nil)
 	short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()

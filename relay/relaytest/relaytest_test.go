@@ -2,6 +2,7 @@ package relaytest
 
 import (
 	"bytes"
+	"net"
 	"testing"
 
 	"sluice/relay/mpegts"
@@ -113,5 +114,38 @@ func TestDatagrams(t *testing.T) {
 	want := Report{Received: 498, Last: 499, Missing: 2, Altered: 1, Foreign: 1}
 	if got := v.Report(); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// A port is given once until it is released, and none that is in use.
+func TestReservePorts(t *testing.T) {
+	first := FreePorts(t, 0, 1, 4)
+	if first%2 != 0 || first < lowestPort || first >= highestPort {
+		t.Errorf("port %d", first)
+	}
+	for _, offset := range []int{0, 1, 4} {
+		if l := reserve(first + offset); l != nil {
+			t.Errorf("port+%d is given twice", offset)
+			l.Close()
+		}
+	}
+	port, release, err := ReservePorts(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
+	l := reserve(port)
+	if l == nil {
+		t.Fatal("a released port is not free")
+	}
+	l.Close()
+	c, err := net.ListenUDP("udp", &net.UDPAddr{Port: port})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if l := reserve(port); l != nil {
+		t.Error("a port in use is given")
+		l.Close()
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"sluice/relay/endpoint"
 	"sluice/relay/media"
 	"sluice/relay/mpegts"
+	"sluice/relay/relaytest"
 )
 
 func program(t *testing.T, name string) string {
@@ -68,7 +69,7 @@ func TestFFmpegSendsAndReceives(t *testing.T) {
 	for _, encapsulation := range []string{EncapsulationRTP, EncapsulationUDP} {
 		t.Run(encapsulation, func(t *testing.T) {
 			t.Parallel()
-			port, back := freePort(t), freePort(t)
+			port, back := relaytest.FreePort(t), relaytest.FreePort(t)
 			ein, eout := env("lo"), env("lo")
 			in, f := startInput(t, InputConfig{Port: port, Encapsulation: encapsulation}, nil, ein)
 			startOutput(t, OutputConfig{Destinations: []Destination{{Host: "127.0.0.1", Port: back}}, Encapsulation: encapsulation}, f, eout, 1)
@@ -163,7 +164,7 @@ func checkTimes(t *testing.T, kind string, times []string) {
 func TestNobodyListens(t *testing.T) {
 	f, publish := generate(t, 1)
 	e := env("lo")
-	out, stop := startOutput(t, OutputConfig{Destinations: []Destination{{Host: "127.0.0.1", Port: freePort(t)}}}, f, e, 1)
+	out, stop := startOutput(t, OutputConfig{Destinations: []Destination{{Host: "127.0.0.1", Port: relaytest.FreePort(t)}}}, f, e, 1)
 	publish(100)
 	eventually(t, "all datagrams left", func() bool { return e.Ledger.Sent.Load() == 100 })
 	if s := out.Status(); s.Phase != endpoint.Connected || time.Since(s.Sent) > time.Minute {

@@ -93,7 +93,7 @@ func TestMulticast(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			ein, eout := env("veth0"), env("veth0")
-			port, back := freePort(t), freePort(t)
+			port, back := relaytest.FreePort(t), relaytest.FreePort(t)
 			in, f := startInput(t, InputConfig{Port: port, Multicast: c.group, Source: c.source, Encapsulation: EncapsulationUDP}, nil, ein)
 			// Out to another group, and from there in again.
 			again, f2 := startInput(t, InputConfig{Port: back, Multicast: c.other}, nil, env("veth0"))
@@ -138,7 +138,7 @@ func TestSourceSpecificMulticast(t *testing.T) {
 	if !inNetns(t) {
 		return
 	}
-	port := freePort(t)
+	port := relaytest.FreePort(t)
 	e := env("veth0")
 	_, f := startInput(t, InputConfig{Port: port, Multicast: "232.1.1.1", Source: "10.9.0.2", Encapsulation: EncapsulationUDP}, nil, e)
 	cursor, err := f.Open(media.TS)

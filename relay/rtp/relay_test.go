@@ -34,7 +34,7 @@ func TestRelayIsByteForByte(t *testing.T) {
 	const count = 2000
 	for _, encapsulation := range []string{EncapsulationRTP, EncapsulationUDP} {
 		t.Run(encapsulation, func(t *testing.T) {
-			port := freePort(t)
+			port := relaytest.FreePort(t)
 			ein, eout := env("lo"), env("lo")
 			in, f := startInput(t, InputConfig{Port: port, Encapsulation: encapsulation}, nil, ein)
 			s := newSink(t, listenLoopback(t))
@@ -95,7 +95,7 @@ func TestRelayIsByteForByte(t *testing.T) {
 
 // A UDP source that cuts packets anywhere comes out in alignment.
 func TestUnalignedUDPIsRealigned(t *testing.T) {
-	port := freePort(t)
+	port := relaytest.FreePort(t)
 	ein := env("lo")
 	_, f := startInput(t, InputConfig{Port: port, Encapsulation: EncapsulationUDP}, nil, ein)
 	cursor, _ := f.Open(media.TS)
@@ -147,7 +147,7 @@ func read(t testing.TB, c *flow.Cursor, each func(media.Packet) bool) {
 func TestOpaqueDatagramsAreRelayed(t *testing.T) {
 	const count = 300
 	for _, encapsulation := range []string{EncapsulationRTP, EncapsulationUDP} {
-		port := freePort(t)
+		port := relaytest.FreePort(t)
 		_, f := startInput(t, InputConfig{Port: port, Encapsulation: encapsulation}, nil, env("lo"))
 		s := newSink(t, listenLoopback(t))
 		startOutput(t, OutputConfig{
@@ -259,7 +259,7 @@ func TestLargeDatagramsAreDivided(t *testing.T) {
 }
 
 func TestHeadersArePreserved(t *testing.T) {
-	port := freePort(t)
+	port := relaytest.FreePort(t)
 	_, f := startInput(t, InputConfig{Port: port}, nil, env("lo"))
 	s := newSink(t, listenLoopback(t))
 	startOutput(t, OutputConfig{
@@ -334,7 +334,7 @@ func TestOneDestinationDoesNotStopTheOther(t *testing.T) {
 
 func TestPortTaken(t *testing.T) {
 	for _, offset := range []int{0, 1} {
-		port := freePort(t)
+		port := relaytest.FreePort(t)
 		taken, err := net.ListenUDP("udp", &net.UDPAddr{Port: port + offset})
 		if err != nil {
 			t.Fatal(err)

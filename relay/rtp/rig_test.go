@@ -59,29 +59,6 @@ func env(nic string) endpoint.Env {
 	}
 }
 
-// freePort returns an even port that is free, and so is the next.
-func freePort(t testing.TB) int {
-	t.Helper()
-	for range 100 {
-		a, err := net.ListenUDP("udp", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := a.LocalAddr().(*net.UDPAddr).Port
-		a.Close()
-		if port%2 != 0 {
-			continue
-		}
-		b, err := net.ListenUDP("udp", &net.UDPAddr{Port: port + 1})
-		if err == nil {
-			b.Close()
-			return port
-		}
-	}
-	t.Fatal("no pair of free ports")
-	return 0
-}
-
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -342,22 +341,6 @@ func listening(t *testing.T, port int) {
 		}
 		return false
 	})
-}
-
-// freePort returns a UDP port that was free a moment ago, for a program that
-// listens: not one of those that the kernel gives to other sockets meanwhile.
-func freePort(t *testing.T) int {
-	t.Helper()
-	for range 100 {
-		port := 16000 + rand.IntN(16000)
-		c, err := net.ListenPacket("udp", fmt.Sprintf(":%d", port))
-		if err == nil {
-			_ = c.Close()
-			return port
-		}
-	}
-	t.Fatal("no free port")
-	return 0
 }
 
 // concurrent runs subtests at the same time, a few more than there are cores:

@@ -70,7 +70,7 @@ func TestInputFromPrograms(t *testing.T) {
 			in = runInput(t, keyed(listenerConfig(), bits))
 			runProgram(t, source(t), nil, p.name, p.send(url("127.0.0.1", in.port(t), p.options("caller", bits)))...)
 		} else {
-			port := freePort(t)
+			port := relaytest.FreePort(t)
 			runProgram(t, source(t), nil, p.name, p.send(url("127.0.0.1", port, p.options("listener", bits)))...)
 			listening(t, port)
 			in = runInput(t, keyed(callerConfig("127.0.0.1", port), bits))
@@ -92,7 +92,7 @@ func TestOutputToPrograms(t *testing.T) {
 			out = runOutput(t, keyed(listenerConfig(), bits), anyone, live(t))
 			runProgram(t, nil, sink{got}, p.name, p.receive(url("127.0.0.1", out.port(t), p.options("caller", bits)))...)
 		} else {
-			port := freePort(t)
+			port := relaytest.FreePort(t)
 			runProgram(t, nil, sink{got}, p.name, p.receive(url("127.0.0.1", port, p.options("listener", bits)))...)
 			listening(t, port)
 			out = runOutput(t, keyed(callerConfig("127.0.0.1", port), bits), anyone, live(t))

@@ -51,7 +51,7 @@ func TestPeerVanishes(t *testing.T) {
 		intact(t, in.seen)
 	})
 	cells.run("source that we call", func(t *testing.T) {
-		port := freePort(t)
+		port := relaytest.FreePort(t)
 		p := runProgram(t, source(t), nil, slt, peers[0].send(url("127.0.0.1", port, "mode=listener"))...)
 		listening(t, port)
 		in := runInput(t, callerConfig("127.0.0.1", port))
@@ -74,7 +74,7 @@ func TestPeerVanishes(t *testing.T) {
 	})
 	cells.run("peer that we call", func(t *testing.T) {
 		got := relaytest.NewVerifier(1)
-		port := freePort(t)
+		port := relaytest.FreePort(t)
 		p := runProgram(t, nil, sink{got}, slt, peers[0].receive(url("127.0.0.1", port, "mode=listener"))...)
 		listening(t, port)
 		out := runOutput(t, callerConfig("127.0.0.1", port), anyone, live(t))
@@ -211,7 +211,7 @@ func TestHandshakeLost(t *testing.T) {
 // TestNoListener calls a port where nobody listens.
 func TestNoListener(t *testing.T) {
 	t.Parallel()
-	in := runInput(t, callerConfig("127.0.0.1", freePort(t)))
+	in := runInput(t, callerConfig("127.0.0.1", relaytest.FreePort(t)))
 	await(t, "the call ends", func() bool { return in.Status().Reason != nil })
 	var e *endpoint.Error
 	if err := in.stop(); !errors.As(err, &e) || e.Phase != endpoint.Connecting || e.Reason.Code != "no_listener" || !strings.Contains(err.Error(), "nobody listens at 127.0.0.1:") {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"sluice/relay/endpoint"
+	"sluice/relay/relaytest"
 )
 
 // A lock is what one side of a connection asks for.
@@ -108,7 +109,7 @@ func TestRefused(t *testing.T) {
 	cells := concurrent{t: t}
 	for _, tt := range tests {
 		cells.run(tt.name, func(t *testing.T) {
-			port := freePort(t)
+			port := relaytest.FreePort(t)
 			runProgram(t, source(t), nil, "srt-live-transmit", "-q", "-a:no", "-chunk:1316", "file://con", url("127.0.0.1", port, tt.theirs.options("listener")))
 			listening(t, port)
 			refusedCall(t, tt.ours.config(callerConfig("127.0.0.1", port)), tt.code)
@@ -118,7 +119,7 @@ func TestRefused(t *testing.T) {
 	// it cannot read.
 	for code, theirs := range map[string]lock{"unsecure": {}, "bad_secret": {secret: "another-passphrase", bits: 192}} {
 		cells.run("peer does not insist/"+code, func(t *testing.T) {
-			port := freePort(t)
+			port := relaytest.FreePort(t)
 			p := runProgram(t, nil, nil, "srt-live-transmit", "-q", "-a:no", url("127.0.0.1", port, theirs.options("listener")+"&enforcedencryption=0"), "file://con")
 			listening(t, port)
 			out := runOutput(t, secret.config(callerConfig("127.0.0.1", port)), anyone, live(t))

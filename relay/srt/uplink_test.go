@@ -41,7 +41,7 @@ func TestFailClosed(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	f := flow.New(flow.DefaultLimits)
-	call := callerConfig("127.0.0.1", freePort(t))
+	call := callerConfig("127.0.0.1", relaytest.FreePort(t))
 	for _, err := range []error{
 		NewInput(listenerConfig(), anyone, e).Run(ctx, f),
 		NewOutput(listenerConfig(), anyone, e).Run(ctx, f),

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/relay/relaytest"
 	"sluice/test/harness"
 )
 
@@ -129,7 +130,7 @@ func probe(t *testing.T, url string) {
 }
 
 // freeBlock returns the first of the ports that make run uses.
-func freeBlock(t *testing.T) int { return freePorts(t, 0, 80, 83, 100, 101, 104, 106, 110) }
+func freeBlock(t *testing.T) int { return relaytest.FreePorts(t, 0, 80, 83, 100, 101, 104, 106, 110) }
 
 // processesOf returns the command lines of processes, by id, that are of a
 // group or were started with a directory in their arguments.
