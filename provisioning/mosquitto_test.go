@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +21,7 @@ import (
 	"sluice/provisioning/config"
 	"sluice/provisioning/mqtt"
 	"sluice/provisioning/store"
+	"sluice/relay/relaytest"
 )
 
 const (
@@ -66,12 +68,7 @@ func newMosquitto(t *testing.T) *mosquitto {
 // startMosquitto starts one whose clients are known in the way that access says.
 func startMosquitto(t *testing.T, dir, access string) *mosquitto {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	l.Close()
+	port := strconv.Itoa(relaytest.FreePort(t))
 	m := &mosquitto{port: port, config: filepath.Join(dir, "mosquitto.conf")}
 	text := "listener " + port + " 127.0.0.1\nallow_anonymous false\npersistence false\n" + access
 	if os.Geteuid() == 0 {

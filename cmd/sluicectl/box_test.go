@@ -21,6 +21,7 @@ import (
 	"sluice/provisioning/mqtt"
 	"sluice/provisioning/store"
 	"sluice/relay"
+	"sluice/relay/relaytest"
 )
 
 // A realBox is a whole box on the loopback, with its broker: what sluicectl
@@ -146,10 +147,7 @@ func ports(t *testing.T, n int) []int {
 	t.Helper()
 	var all []int
 	for range n {
-		c, err := net.ListenPacket("udp4", "127.0.0.1:0")
-		check(t, err)
-		defer c.Close()
-		all = append(all, c.LocalAddr().(*net.UDPAddr).Port)
+		all = append(all, relaytest.FreePort(t))
 	}
 	return all
 }
