@@ -65,12 +65,16 @@ func await(t *testing.T, what string, cond func() bool) {
 	}
 }
 
+// latencyMS is enough for the busiest machine: what is not about time loses
+// nothing by it. The larger of both sides' is used.
+const latencyMS = 1000
+
 func listenerConfig() Config {
-	return Config{Mode: ModeListener, LatencyMS: 120, KeyLength: 16, PeerIdleTimeoutMS: 2000}
+	return Config{Mode: ModeListener, LatencyMS: latencyMS, KeyLength: 16, PeerIdleTimeoutMS: 2000}
 }
 
 func callerConfig(host string, port int) Config {
-	return Config{Mode: ModeCaller, Destinations: []Destination{{Host: host, Port: port}}, LatencyMS: 120, KeyLength: 16, PeerIdleTimeoutMS: 2000}
+	return Config{Mode: ModeCaller, Destinations: []Destination{{Host: host, Port: port}}, LatencyMS: latencyMS, KeyLength: 16, PeerIdleTimeoutMS: 2000}
 }
 
 // keyed sets a passphrase where bits is not 0.
