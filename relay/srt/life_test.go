@@ -115,14 +115,14 @@ func TestStoppedViewer(t *testing.T) {
 func TestStuckViewer(t *testing.T) {
 	e, _ := env(t)
 	o := NewOutput(listenerConfig(), anyone, e).(*listenOutput)
-	o.stuck = time.Second
+	o.stuck = 3 * time.Second
 	out := &sendingOutput{Output: o, env: e}
 	from := live(t)
 	out.stop = background(t, func(ctx context.Context) error { return o.Run(ctx, from) })
 	port := out.port(t)
+	good := watching(t, port)
 	mute := link(t, port, func(up bool, b []byte) bool { return !up || control(b) != 0x8002 })
 	runInput(t, callerConfig("127.0.0.1", mute))
-	good := watching(t, port)
 	await(t, "two viewers", func() bool { return len(viewers(out)) == 2 })
 	await(t, "the stuck one is closed", func() bool { return len(viewers(out)) == 1 })
 	if o.Status().Acked.IsZero() || time.Since(o.Status().Acked) > patience/3 {
