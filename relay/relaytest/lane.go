@@ -10,6 +10,7 @@ import (
 // A Tally is what a proxy did in one direction, in datagrams.
 type Tally struct {
 	Received   uint64
+	Cut        uint64 // in a blackout
 	Lost       uint64
 	Duplicated uint64
 	Overtaken  uint64
@@ -17,16 +18,19 @@ type Tally struct {
 
 // A lane holds the datagrams of one direction until their time has come.
 type lane struct {
+	skewPPM float64
+
 	mu      sync.Mutex
 	fates   *Fates
 	tally   Tally
+	dark    time.Time // end of the blackout
 	waiting departures
 	last    time.Time // departure of the last that kept its place
 	wake    chan struct{}
 }
 
 func newLane(seed uint64, path Path) *lane {
-	return &lane{fates: NewFates(seed, path), wake: make(chan struct{}, 1)}
+	return &lane{skewPPM: path.SkewPPM, fates: NewFates(seed, path), wake: make(chan struct{}, 1)}
 }
 
 // A departure is one copy of a datagram.
@@ -41,13 +45,17 @@ type departure struct {
 func (l *lane) put(data []byte, send func([]byte)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	fate := l.fates.Next()
+	fate, now := l.fates.Next(), time.Now()
 	l.tally.Received++
-	if fate.Lost {
+	switch {
+	case now.Before(l.dark):
+		l.tally.Cut++
+		return
+	case fate.Lost:
 		l.tally.Lost++
 		return
 	}
-	at := time.Now().Add(fate.Delay)
+	at := now.Add(fate.Delay)
 	if fate.Overtaken {
 		l.tally.Overtaken++
 	} else {
@@ -66,6 +74,13 @@ func (l *lane) put(data []byte, send func([]byte)) {
 	case l.wake <- struct{}{}:
 	default:
 	}
+}
+
+// blackout drops what comes before end. What is under way already arrives.
+func (l *lane) blackout(end time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dark = end
 }
 
 // run passes on what is due until ctx is done.

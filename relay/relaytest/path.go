@@ -16,6 +16,10 @@ type Path struct {
 	Reorder     float64       // share that is held back, so that others overtake it
 	ReorderBy   time.Duration // how long it is held back
 	Duplicate   float64       // share that arrives twice
+
+	// SkewPPM is by how much, in millionths, the clock of the SRT peer that
+	// sends runs fast, as far as the other can tell by its timestamps.
+	SkewPPM float64
 }
 
 // A Fate is what becomes of one datagram.

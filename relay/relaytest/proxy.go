@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 )
 
 // proxyBuffer is asked for in each direction, in bytes: what the kernel drops
@@ -20,12 +21,25 @@ const proxyBuffer = 4 << 20
 // Each client that sends to Address reaches the target from a socket of its
 // own, which its answers come back through.
 type Proxy struct {
+	// Pass is set before Run, or nil. It is asked about each datagram before a
+	// path is, about one at a time: false drops it, and the tally knows nothing
+	// of it. It may change the datagram in place. forth is the way to the target.
+	Pass func(forth bool, b []byte) bool
+
 	target      netip.AddrPort
 	front       *net.UDPConn
 	forth, back *lane
 
+	passing sync.Mutex // held while Pass is asked
 	mu      sync.Mutex
-	clients map[netip.AddrPort]*net.UDPConn
+	clients map[netip.AddrPort]*client
+}
+
+// A client is one who sends to the proxy. Each direction has one goroutine.
+type client struct {
+	at          netip.AddrPort
+	conn        *net.UDPConn // to the target
+	forth, back clock
 }
 
 // NewProxy listens on a free port of the loopback. forth is the path to
@@ -39,7 +53,7 @@ func NewProxy(target netip.AddrPort, seed uint64, forth, back Path) (*Proxy, err
 	return &Proxy{
 		target: target, front: front,
 		forth: newLane(seed, forth), back: newLane(seed+1, back),
-		clients: make(map[netip.AddrPort]*net.UDPConn),
+		clients: make(map[netip.AddrPort]*client),
 	}, nil
 }
 
@@ -48,6 +62,14 @@ func (p *Proxy) Address() netip.AddrPort { return p.front.LocalAddr().(*net.UDPA
 
 // Tally returns what was done to the datagrams to the target, and from it.
 func (p *Proxy) Tally() (forth, back Tally) { return p.forth.count(), p.back.count() }
+
+// Blackout drops everything both ways for d from now on, as a pulled cable
+// does. A later one takes its place: one of no length ends it.
+func (p *Proxy) Blackout(d time.Duration) {
+	end := time.Now().Add(d)
+	p.forth.blackout(end)
+	p.back.blackout(end)
+}
 
 // Run passes datagrams on until ctx is done, and closes the proxy's sockets.
 func (p *Proxy) Run(ctx context.Context) error {
@@ -76,43 +98,59 @@ func (p *Proxy) Run(ctx context.Context) error {
 			continue // as the network does: the datagram is gone
 		}
 		if fresh {
-			all.Go(func() { p.answers(c, from) })
+			all.Go(func() { p.answers(c) })
 		}
-		p.forth.put(b[:n], func(d []byte) { _, _ = c.Write(d) })
+		if p.passes(true, b[:n]) {
+			c.forth.rescale(b[:n])
+			p.forth.put(b[:n], func(d []byte) { _, _ = c.conn.Write(d) })
+		}
 	}
 }
 
 // answers takes what the target sends to one client.
-func (p *Proxy) answers(c *net.UDPConn, client netip.AddrPort) {
+func (p *Proxy) answers(c *client) {
 	b := make([]byte, 1<<16)
 	for {
-		n, err := c.Read(b)
+		n, err := c.conn.Read(b)
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
 		if err != nil {
 			continue // nobody listens there now: ICMP told us
 		}
-		p.back.put(b[:n], func(d []byte) { _, _ = p.front.WriteToUDPAddrPort(d, client) })
+		if p.passes(false, b[:n]) {
+			c.back.rescale(b[:n])
+			p.back.put(b[:n], func(d []byte) { _, _ = p.front.WriteToUDPAddrPort(d, c.at) })
+		}
 	}
 }
 
-// client returns the socket of a client, and whether it was made just now.
-func (p *Proxy) client(ctx context.Context, from netip.AddrPort) (*net.UDPConn, bool, error) {
+func (p *Proxy) passes(forth bool, b []byte) bool {
+	if p.Pass == nil {
+		return true
+	}
+	p.passing.Lock()
+	defer p.passing.Unlock()
+	return p.Pass(forth, b)
+}
+
+// client returns the client at an address, and whether it is a new one.
+func (p *Proxy) client(ctx context.Context, at netip.AddrPort) (*client, bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if ctx.Err() != nil {
 		return nil, false, ctx.Err()
 	}
-	if c := p.clients[from]; c != nil {
+	if c := p.clients[at]; c != nil {
 		return c, false, nil
 	}
-	c, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(p.target))
+	conn, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(p.target))
 	if err != nil {
 		return nil, false, err
 	}
-	enlarge(c)
-	p.clients[from] = c
+	enlarge(conn)
+	c := &client{at: at, conn: conn, forth: clock{ppm: p.forth.skewPPM}, back: clock{ppm: p.back.skewPPM}}
+	p.clients[at] = c
 	return c, true, nil
 }
 
@@ -121,7 +159,7 @@ func (p *Proxy) close() {
 	defer p.mu.Unlock()
 	p.front.Close()
 	for _, c := range p.clients {
-		c.Close()
+		c.conn.Close()
 	}
 }
 

@@ -1,87 +1,15 @@
 package relaytest
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
-	"math"
 	"net"
 	"net/netip"
 	"slices"
 	"testing"
 	"time"
 )
-
-func fates(seed uint64, path Path, n int) []Fate {
-	f := NewFates(seed, path)
-	all := make([]Fate, n)
-	for i := range all {
-		all[i] = f.Next()
-	}
-	return all
-}
-
-func TestFatesAreThoseOfTheSeed(t *testing.T) {
-	path := Path{Delay: 30 * time.Millisecond, Jitter: 5 * time.Millisecond, Loss: 0.1, Burst: 0.01, BurstLength: 4, Reorder: 0.05, ReorderBy: time.Millisecond, Duplicate: 0.05}
-	if !slices.Equal(fates(7, path, 1000), fates(7, path, 1000)) {
-		t.Error("the same seed decides differently")
-	}
-	if slices.Equal(fates(7, path, 1000), fates(8, path, 1000)) {
-		t.Error("another seed decides the same")
-	}
-	less := path
-	less.Duplicate, less.Jitter = 0, 0
-	whole := fates(7, path, 1000)
-	for i, f := range fates(7, less, 1000) {
-		if f.Lost != whole[i].Lost {
-			t.Fatalf("without duplicates and jitter, datagram %d meets another loss", i)
-		}
-	}
-}
-
-func TestFatesKeepTheirShares(t *testing.T) {
-	const n = 100_000
-	count := func(path Path, hit func(Fate) bool) float64 {
-		c := 0
-		for _, f := range fates(3, path, n) {
-			if hit(f) {
-				c++
-			}
-		}
-		return float64(c) / n
-	}
-	lost := func(f Fate) bool { return f.Lost }
-	for _, c := range []struct {
-		name string
-		path Path
-		hit  func(Fate) bool
-		want float64
-	}{
-		{"nothing", Path{}, func(f Fate) bool { return f != Fate{} }, 0},
-		{"loss", Path{Loss: 0.1}, lost, 0.1},
-		{"bursts", Path{Burst: 0.01, BurstLength: 10}, lost, 0.0909}, // 10 of every 110: none begins within another
-		{"reordering", Path{Reorder: 0.02}, func(f Fate) bool { return f.Overtaken }, 0.02},
-		{"duplicates", Path{Duplicate: 0.03}, func(f Fate) bool { return f.Duplicated }, 0.03},
-		{"jitter", Path{Delay: 10, Jitter: 100}, func(f Fate) bool { return f.Delay >= 60 }, 0.5},
-	} {
-		if got := count(c.path, c.hit); math.Abs(got-c.want) > 0.01 {
-			t.Errorf("%s: share %.4f, want %.4f", c.name, got, c.want)
-		}
-	}
-}
-
-func TestBurstsLoseNeighbours(t *testing.T) {
-	run, all := 0, fates(5, Path{Burst: 0.001, BurstLength: 20}, 20_000)
-	for i, f := range all {
-		switch {
-		case f.Lost:
-			run++
-		case run > 0 && run < 20:
-			t.Fatalf("a burst of %d ends before datagram %d, want 20", run, i)
-		default:
-			run = 0
-		}
-	}
-}
 
 // through sends n numbered datagrams through a proxy with the forward path to
 // a target that answers each, and returns the numbers that the target saw and
@@ -187,46 +115,197 @@ func TestProxyLosesDuplicatesAndReordersAsDecided(t *testing.T) {
 	}
 }
 
-func TestProxyKeepsClientsApart(t *testing.T) {
+// A rig is a proxy that runs between a target and clients of the test's own.
+type rig struct {
+	*Proxy
+	target *net.UDPConn
+}
+
+func newRig(t *testing.T, forth, back Path, pass func(bool, []byte) bool) rig {
+	t.Helper()
 	target, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer target.Close()
-	p, err := NewProxy(target.LocalAddr().(*net.UDPAddr).AddrPort(), 1, Path{}, Path{})
+	p, err := NewProxy(target.LocalAddr().(*net.UDPAddr).AddrPort(), 1, forth, back)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(t.Context())
+	p.Pass = pass
+	ctx, stop := context.WithCancel(context.Background())
 	ran := make(chan error, 1)
 	go func() { ran <- p.Run(ctx) }()
-	defer func() {
+	t.Cleanup(func() {
 		stop()
-		<-ran
-	}()
+		if err := <-ran; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		target.Close()
+	})
+	return rig{p, target}
+}
+
+func (r rig) dial(t *testing.T) *net.UDPConn {
+	t.Helper()
+	c, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(r.Address()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// read returns the next datagram and who sent it.
+func read(t *testing.T, c *net.UDPConn) ([]byte, netip.AddrPort) {
+	t.Helper()
+	b := make([]byte, 2000)
+	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	n, from, err := c.ReadFromUDPAddrPort(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b[:n], from
+}
+
+// there sends a datagram to the target, and returns what arrives, and from where.
+func (r rig) there(t *testing.T, c *net.UDPConn, b []byte) ([]byte, netip.AddrPort) {
+	t.Helper()
+	_, _ = c.Write(b)
+	return read(t, r.target)
+}
+
+// back answers it, and returns what arrives.
+func (r rig) back(t *testing.T, c *net.UDPConn, to netip.AddrPort, b []byte) []byte {
+	t.Helper()
+	_, _ = r.target.WriteToUDPAddrPort(b, to)
+	got, _ := read(t, c)
+	return got
+}
+
+func TestProxyKeepsClientsApart(t *testing.T) {
+	r := newRig(t, Path{}, Path{}, nil)
 	sources := map[netip.AddrPort]bool{}
 	for range 3 {
-		c, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(p.Address()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		name := c.LocalAddr().String()
-		_, _ = c.Write([]byte(name))
-		b := make([]byte, 100)
-		_ = target.SetReadDeadline(time.Now().Add(10 * time.Second))
-		n, from, err := target.ReadFromUDPAddrPort(b)
-		if err != nil || string(b[:n]) != name {
-			t.Fatalf("the target read %q, %v", b[:n], err)
-		}
+		c := r.dial(t)
+		name := []byte(c.LocalAddr().String())
+		got, from := r.there(t, c, name)
 		sources[from] = true
-		_, _ = target.WriteToUDPAddrPort(b[:n], from)
-		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
-		if n, err := c.Read(b); err != nil || string(b[:n]) != name {
-			t.Fatalf("client %s was answered %q, %v", name, b[:n], err)
+		if back := r.back(t, c, from, name); !bytes.Equal(got, name) || !bytes.Equal(back, name) {
+			t.Errorf("of client %s the target got %q, and %q came back", name, got, back)
 		}
 	}
 	if len(sources) != 3 {
 		t.Errorf("3 clients reached the target from %d sockets", len(sources))
+	}
+}
+
+func TestProxySkewsTheClocksOfClients(t *testing.T) {
+	const second = 1_000_000
+	r := newRig(t, Path{SkewPPM: 500}, Path{}, nil)
+	for begin := range uint32(2) { // each client has its own first timestamp
+		begin *= 5 * second
+		c := r.dial(t)
+		for n := range uint32(3) {
+			sent := begin + n*second
+			got, from := r.there(t, c, stamped(sent))
+			if want := sent + 500*n; timestamp(got) != want {
+				t.Errorf("from the client: %d becomes %d, want %d", sent, timestamp(got), want)
+			}
+			if got := timestamp(r.back(t, c, from, stamped(sent))); got != sent {
+				t.Errorf("from the target: %d becomes %d", sent, got)
+			}
+		}
+	}
+}
+
+func TestProxySkewsTheClockOfTheTarget(t *testing.T) {
+	const second = 1_000_000
+	r := newRig(t, Path{}, Path{SkewPPM: -1000}, nil)
+	c := r.dial(t)
+	for n := range uint32(3) {
+		got, from := r.there(t, c, stamped(n*second))
+		if timestamp(got) != n*second {
+			t.Errorf("from the client: %d becomes %d", n*second, timestamp(got))
+		}
+		if got := timestamp(r.back(t, c, from, stamped(n*second))); got != n*second-1000*n {
+			t.Errorf("from the target: %d becomes %d", n*second, got)
+		}
+	}
+}
+
+func TestProxyBlackout(t *testing.T) {
+	const dark = 200 * time.Millisecond
+	r := newRig(t, Path{}, Path{}, nil)
+	c := r.dial(t)
+	_, from := r.there(t, c, []byte("before"))
+	r.back(t, c, from, []byte("before"))
+
+	began := time.Now()
+	r.Blackout(dark)
+	for range 3 {
+		_, _ = c.Write([]byte("in it"))
+		_, _ = r.target.WriteToUDPAddrPort([]byte("in it"), from)
+	}
+	// What is sent until it gets through does so once it is over.
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	go repeat(ctx, func() { _, _ = c.Write([]byte("after")) })
+	go repeat(ctx, func() { _, _ = r.target.WriteToUDPAddrPort([]byte("after"), from) })
+	for _, at := range []*net.UDPConn{r.target, c} {
+		got, _ := read(t, at)
+		if took := time.Since(began); string(got) != "after" || took < dark {
+			t.Errorf("%q came after %v", got, took)
+		}
+	}
+	forth, back := r.Tally()
+	if forth.Cut < 3 || forth.Lost != 0 || back.Cut < 3 || back.Lost != 0 {
+		t.Errorf("%+v, %+v", forth, back)
+	}
+}
+
+func TestProxyBlackoutEndsEarly(t *testing.T) {
+	r := newRig(t, Path{}, Path{}, nil)
+	r.Blackout(time.Hour)
+	r.Blackout(0)
+	r.there(t, r.dial(t), []byte("hello"))
+}
+
+// repeat calls f every few milliseconds until ctx is done.
+func repeat(ctx context.Context, f func()) {
+	t := time.NewTicker(5 * time.Millisecond)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			f()
+		}
+	}
+}
+
+func TestProxyPass(t *testing.T) {
+	var asked []string // about one at a time, or the race detector says so
+	r := newRig(t, Path{}, Path{}, func(forth bool, b []byte) bool {
+		if !forth {
+			b[0] = '<'
+		}
+		asked = append(asked, string(b))
+		return string(b) != "no"
+	})
+	c := r.dial(t)
+	_, _ = c.Write([]byte("no"))
+	got, from := r.there(t, c, []byte("yes"))
+	if string(got) != "yes" {
+		t.Errorf("%q arrived", got)
+	}
+	if got := r.back(t, c, from, []byte("?yes")); string(got) != "<yes" {
+		t.Errorf("%q came back", got)
+	}
+	if forth, _ := r.Tally(); forth.Received != 1 {
+		t.Errorf("the path had %d datagrams", forth.Received)
+	}
+	if want := []string{"no", "yes", "<yes"}; !slices.Equal(asked, want) {
+		t.Errorf("asked about %q, want %q", asked, want)
 	}
 }

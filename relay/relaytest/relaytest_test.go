@@ -75,6 +75,8 @@ func TestVerifier(t *testing.T) {
 		{"foreign", [][]byte{d[5], foreign, d[6]}, Report{Received: 2, First: 5, Last: 6, Foreign: 1}},
 	} {
 		v := NewVerifier(1)
+		var each uint64
+		v.Each = func(uint64) { each++ }
 		all := bytes.Join(c.feed, nil)
 		for len(all) > 0 { // cut anywhere
 			n := min(1000, len(all))
@@ -83,6 +85,9 @@ func TestVerifier(t *testing.T) {
 		}
 		if got := v.Report(); got != c.want {
 			t.Errorf("%s: got %+v, want %+v", c.name, got, c.want)
+		}
+		if each != c.want.Received+c.want.Duplicated {
+			t.Errorf("%s: told of %d datagrams", c.name, each)
 		}
 		intact := c.want.Missing+c.want.Duplicated+c.want.Disordered+c.want.Altered+c.want.Foreign == 0
 		if err := v.Report().Intact(); (err == nil) != intact {

@@ -96,11 +96,16 @@ func (t *tally) count(sequence uint64) {
 // A Verifier checks the bytes of a TS, however they are cut. It may be used
 // from any goroutine.
 type Verifier struct {
+	// Each is set before the first Feed, or nil. It is told the sequence number
+	// of each datagram that came whole and as it was made.
+	Each func(sequence uint64)
+
 	mu      sync.Mutex
 	seed    uint64
 	tally   tally
-	rest    []byte // of a packet that is not whole yet
-	current []byte // the datagram whose marker came last
+	rest    []byte   // of a packet that is not whole yet
+	current []byte   // the datagram whose marker came last
+	whole   []uint64 // numbers of the datagrams that this Feed completes
 }
 
 // NewVerifier returns a Verifier of NewTS with the same seed.
@@ -108,13 +113,24 @@ func NewVerifier(seed uint64) *Verifier { return &Verifier{seed: seed} }
 
 // Feed takes received bytes, in the order in which they came.
 func (v *Verifier) Feed(b []byte) {
+	for _, n := range v.take(b) {
+		if v.Each != nil {
+			v.Each(n)
+		}
+	}
+}
+
+// take returns the numbers of the datagrams that b completes.
+func (v *Verifier) take(b []byte) []uint64 {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.whole = nil
 	v.rest = append(v.rest, b...)
 	for len(v.rest) >= mpegts.PacketSize {
 		v.packet(v.rest[:mpegts.PacketSize])
 		v.rest = v.rest[mpegts.PacketSize:]
 	}
+	return v.whole
 }
 
 // Report tells what came so far.
@@ -149,5 +165,7 @@ func (v *Verifier) packet(p []byte) {
 		v.tally.Altered++
 		return
 	}
-	v.tally.count(binary.BigEndian.Uint64(d[markAt+16:]))
+	n := binary.BigEndian.Uint64(d[markAt+16:])
+	v.tally.count(n)
+	v.whole = append(v.whole, n)
 }
