@@ -95,24 +95,29 @@ func outputUplinks(c Output) []string {
 	return names
 }
 
-// NewInput makes the endpoint of an input by its protocol. The error is an
+// protocols make endpoints, with what those of one protocol share.
+type protocols struct {
+	srt *srt.Transport
+}
+
+// newInput makes the endpoint of an input by its protocol. The error is an
 // *endpoint.Error.
-func NewInput(c Input, env endpoint.Env) (endpoint.Input, error) {
+func (p protocols) newInput(c Input, env endpoint.Env) (endpoint.Input, error) {
 	switch {
 	case c.SRT != nil:
-		return srt.NewInput(*c.SRT, inputAccess(c), env), nil
+		return srt.NewInput(p.srt, *c.SRT, inputAccess(c), env), nil
 	case c.RTP != nil:
 		return rtp.NewInput(*c.RTP, c.Allow, env), nil
 	}
 	return nil, absent(c.Protocol)
 }
 
-// NewOutput makes the endpoint of an output by its protocol. The error is an
+// newOutput makes the endpoint of an output by its protocol. The error is an
 // *endpoint.Error.
-func NewOutput(c Output, env endpoint.Env) (endpoint.Output, error) {
+func (p protocols) newOutput(c Output, env endpoint.Env) (endpoint.Output, error) {
 	switch {
 	case c.SRT != nil:
-		return srt.NewOutput(*c.SRT, outputAccess(c), env), nil
+		return srt.NewOutput(p.srt, *c.SRT, outputAccess(c), env), nil
 	case c.RTP != nil:
 		return rtp.NewOutput(*c.RTP, env), nil
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice/relay/endpoint"
+	"sluice/relay/srt"
 )
 
 // ErrNotFound is returned for a flow, output or session that there is not.
@@ -59,11 +60,12 @@ type Engine struct {
 
 // New returns an Engine without any flow.
 func New(o Options) *Engine {
+	built := protocols{srt: srt.NewTransport(o.Log)}
 	if o.MakeInput == nil {
-		o.MakeInput = NewInput
+		o.MakeInput = built.newInput
 	}
 	if o.MakeOutput == nil {
-		o.MakeOutput = NewOutput
+		o.MakeOutput = built.newOutput
 	}
 	if o.Retry == (Retry{}) {
 		o.Retry = DefaultRetry

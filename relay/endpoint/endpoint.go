@@ -117,6 +117,7 @@ type InputStatus struct {
 	Sessions []Session
 	RTT      time.Duration // 0 where the protocol does not tell
 	Latency  time.Duration // negotiated; 0 where there is none
+	Links    []Link        // the SRT connections in figures
 }
 
 // OutputStatus is what an output knows of itself. Of a listening output it is
@@ -133,6 +134,7 @@ type OutputStatus struct {
 	Playback     []Playback
 	RTT          time.Duration // 0 where the protocol does not tell
 	Latency      time.Duration // negotiated; 0 where there is none
+	Links        []Link        // the SRT connections in figures
 	// Destinations are those of an output that dials, in the order configured.
 	Destinations []DestinationStatus
 }

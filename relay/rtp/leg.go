@@ -76,32 +76,8 @@ func (l *leg) keep(ctx context.Context) {
 			l.env.Log.Warn("destination cannot be reached", "destination", l.address(), "uplink", l.uplink.Name(), "error", err, "retry_in", retry)
 			pause, retry = retry, min(2*retry, retryMost)
 		}
-		if l.rest(ctx, pause) {
+		if endpoint.Rest(ctx, l.uplink, pause) {
 			retry = retryFirst
-		}
-	}
-}
-
-// rest waits, but no longer than until the uplink becomes ready, or another:
-// then it reports true.
-func (l *leg) rest(ctx context.Context, pause time.Duration) (renewed bool) {
-	born, ready := l.uplink.Generation(), l.uplink.Ready() == nil
-	end := time.NewTimer(pause)
-	defer end.Stop()
-	look := time.NewTicker(lookEvery)
-	defer look.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-end.C:
-			return false
-		case <-look.C:
-		}
-		was := ready
-		ready = l.uplink.Ready() == nil
-		if ready && (!was || l.uplink.Generation() != born) {
-			return true
 		}
 	}
 }

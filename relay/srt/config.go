@@ -10,6 +10,12 @@ const (
 	ModeCaller   = "caller"
 )
 
+// What a second destination is for.
+const (
+	DestinationsBackup = "backup"
+	DestinationsBoth   = "both"
+)
+
 // Config is an SRT input or output.
 type Config struct {
 	Mode         string        `json:"mode" required:"true" enum:"listener caller" selects:"true" doc:"who opens the connection: the peer (listener) or the box (caller)"`
@@ -22,6 +28,15 @@ type Config struct {
 	KeyLength         int             `json:"key_length" enum:"16 24 32" unit:"bytes" default:"16" doc:"AES key length"`
 	StreamID          string          `json:"stream_id,omitempty" length:"0-512" doc:"sent by a caller; a listener that has one refuses others. At most 512 bytes of printable UTF-8"`
 	PeerIdleTimeoutMS int             `json:"peer_idle_timeout_ms" range:"1000-10000" unit:"ms" default:"5000" doc:"silence after which a peer is given up"`
+	OverheadPercent   int             `json:"overhead_percent" range:"5-100" unit:"%" default:"100" doc:"outputs: how much of the stream's rate may be sent again, at most, when the network loses packets"`
+}
+
+// overhead is OverheadPercent, also of a Config made by hand.
+func (c Config) overhead() int {
+	if c.OverheadPercent == 0 {
+		return 100
+	}
+	return c.OverheadPercent
 }
 
 // A Destination is a peer to call.

@@ -13,10 +13,14 @@ import (
 // A gate is where a listening endpoint lets peers in: one listener, who may
 // connect, and the sessions of those who did.
 type gate struct {
-	cfg Config
-	env endpoint.Env
+	transport *Transport
+	cfg       Config
+	env       endpoint.Env
 	// full answers a caller for whom there is no place.
 	full verdict
+
+	make   func(*conn, *request) (half, error) // what a session is for; of the Run that is on
+	living sync.WaitGroup                      // sessions
 
 	mu       sync.Mutex
 	access   endpoint.Access
@@ -35,140 +39,125 @@ type verdict struct {
 
 var accepted verdict
 
-func newGate(cfg Config, access endpoint.Access, env endpoint.Env, full verdict) gate {
-	return gate{cfg: cfg, env: env, access: access, full: full, logged: make(map[string]time.Time)}
+func newGate(t *Transport, cfg Config, access endpoint.Access, env endpoint.Env, full verdict) gate {
+	return gate{transport: t, cfg: cfg, env: env, access: access, full: full, logged: make(map[string]time.Time)}
 }
 
-// serve listens until ctx is done, with one goroutine in talk for each
-// session. talk returns, its connection closed, the cause of the session's end.
-func (g *gate) serve(ctx context.Context, talk func(context.Context, *session) error) error {
-	ln, err := listen(g.env.Uplink, g.cfg.Port, g.cfg.settings(g.env.DSCP))
+// serve listens until ctx is done. What belongs to one key shares a loop.
+// newHalf makes what a session is for.
+func (g *gate) serve(ctx context.Context, key any, newHalf func(*conn, *request) (half, error)) error {
+	g.make = newHalf
+	ln, err := g.transport.listen(ctx, key, g.env, g.cfg.Port, g.cfg.settings(g.env.DSCP), g)
 	if err != nil {
 		return err
 	}
 	g.mu.Lock()
-	g.port, g.closed = ln.port, false
+	g.port = ln.port
 	g.mu.Unlock()
 	g.env.Log.Info("listening", "port", ln.port)
-
-	var talks, accepting sync.WaitGroup
-	failure := make(chan error, 1)
-	accepting.Go(func() {
-		for {
-			r, err := ln.accept()
-			if err != nil {
-				failure <- err
-				return
-			}
-			g.admit(ctx, r, func(ctx context.Context, s *session) {
-				talks.Go(func() { g.leave(s, talk(ctx, s)) })
-			})
-		}
-	})
 	select {
 	case <-ctx.Done():
 		err = nil
-	case err = <-failure:
+	case err = <-ln.failure:
 		err = endpoint.Fail(endpoint.Connecting, err, "listen_failed", "UDP port %d no longer receives", ln.port)
 	}
 	// Callers are refused while the sessions end, so that none is left waiting.
 	g.mu.Lock()
 	g.closed = true
-	if err != nil {
-		for _, s := range g.sessions {
+	for _, s := range g.sessions {
+		if err != nil {
 			s.end(errSilent)
+		} else {
+			s.end(context.Cause(ctx))
 		}
 	}
 	g.mu.Unlock()
-	talks.Wait()
+	g.living.Wait()
 	ln.close()
-	accepting.Wait()
 	g.mu.Lock()
 	g.port = 0
 	g.mu.Unlock()
 	return err
 }
 
-// admit answers one caller.
-func (g *gate) admit(ctx context.Context, r *request, start func(context.Context, *session)) {
-	if v := g.judge(r); v != accepted {
-		r.refuse(v.code)
-		g.refused(r, v)
-		return
-	}
-	c, err := r.accept()
+// admit lets a caller in.
+func (g *gate) admit(l *loop, c *conn, r *request) (half, verdict) {
+	h, err := g.make(c, r)
 	if err != nil {
-		g.env.Log.Warn("accepting failed", "peer", r.peer, "error", err)
-		return
+		_, why := endpoint.Explain(err)
+		return nil, verdict{refuseUnacceptable, why.Message}
 	}
-	s, ctx := newSession(ctx, c)
+	s := newSession(c, l)
+	c.ended = func(cause error) { g.leave(s, cause) }
 	g.mu.Lock()
-	if g.closed {
-		g.mu.Unlock()
-		s.end(errClosed)
-		c.close()
-		return
-	}
 	defer g.mu.Unlock()
-	if !g.access.Allow.Contains(r.peer.Addr()) { // changed this moment
-		s.over = true
-		s.end(errNotAllowed)
+	if g.closed { // this moment
+		h.close(0)
+		return nil, verdict{refuseClosing, "this end is closing"}
 	}
 	for _, old := range g.sessions {
-		if old.conn.goodbye.Load() { // this one takes its place
+		if old.conn.gone.Load() { // this one takes its place
 			old.end(errClosed)
 		}
 	}
+	g.living.Add(1)
 	g.sessions = append(g.sessions, s)
 	g.reason = nil
 	g.env.Ledger.Connections.Add(1)
 	g.env.Log.Info("connected", "peer", r.peer, "session", s.id)
-	start(ctx, s)
+	return h, accepted
 }
 
 // judge tells whether a caller is let in.
 func (g *gate) judge(r *request) verdict {
 	g.mu.Lock()
-	closed, access, living := g.closed, g.access, g.living()
-	g.mu.Unlock()
-	encrypt := g.cfg.Passphrase.IsSet()
-	switch length := r.keyLength(); {
-	case closed:
+	defer g.mu.Unlock()
+	switch {
+	case g.closed:
 		return verdict{refuseClosing, "this end is closing"}
-	case !access.Allow.Contains(r.peer.Addr()):
+	case !g.access.Allow.Contains(r.peer.Addr()):
 		return verdict{refuseForbidden, "its address is not allowed"}
-	case !r.modern():
-		return verdict{refuseVersion, "it speaks a version of SRT older than 1.3"}
-	case encrypt && !r.encrypted():
-		return verdict{refuseUnsecure, "no passphrase"}
-	case !encrypt && r.encrypted():
-		return verdict{refuseUnsecure, "it has a passphrase and none is set here"}
-	case encrypt && length != 0 && length != g.cfg.KeyLength:
-		return verdict{refuseUnacceptable, "wrong key length"}
-	case encrypt && !r.unlock(g.cfg.Passphrase):
-		return verdict{refuseBadSecret, "wrong passphrase"}
-	case g.cfg.StreamID != "" && r.streamID() != g.cfg.StreamID:
+	case g.cfg.StreamID != "" && r.StreamId != g.cfg.StreamID:
 		return verdict{refuseNotFound, "wrong stream id"}
-	case living >= access.Max:
+	case g.present() >= g.access.Max && !g.yields(r):
 		return g.full
 	}
 	return accepted
 }
 
-// living is how many sessions are not about to end. g.mu is held.
-func (g *gate) living() (n int) {
+// present is how many sessions are not about to end. g.mu is held.
+func (g *gate) present() (n int) {
 	for _, s := range g.sessions {
-		if !s.over && !s.conn.goodbye.Load() {
+		if !s.over && !s.conn.gone.Load() {
 			n++
 		}
 	}
 	return n
 }
 
+// quiet is how long a peer has said nothing when it is believed to be gone if
+// it connects anew: peers send something every second.
+const quiet = 2500 * time.Millisecond
+
+// yields ends a session from the caller's host that has been quiet, in the
+// caller's favour: a source that lost its power need not wait until its old
+// connection is given up. It is called by the loop. g.mu is held.
+func (g *gate) yields(r *request) bool {
+	for _, s := range g.sessions {
+		if !s.over && s.conn.peer.Addr() == r.peer.Addr() && r.arrival.Sub(s.conn.when(s.conn.heard)) > quiet {
+			s.over = true
+			s.end(errReplaced)
+			return true
+		}
+	}
+	return false
+}
+
 // refusalInterval is how often a refusal of one kind is logged at most: callers
 // come again every few seconds.
 const refusalInterval = time.Minute
 
+// refused books a caller that was turned away.
 func (g *gate) refused(r *request, v verdict) {
 	g.env.Ledger.Refused.Add(1)
 	g.mu.Lock()
@@ -182,7 +171,7 @@ func (g *gate) refused(r *request, v verdict) {
 
 // leave takes a session that has ended off the list.
 func (g *gate) leave(s *session, cause error) {
-	s.end(cause)
+	defer g.living.Done()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.sessions = slices.DeleteFunc(g.sessions, func(other *session) bool { return other == s })
@@ -207,7 +196,7 @@ func (g *gate) SetAccess(a endpoint.Access) {
 			s.end(errNotAllowed)
 		}
 	}
-	excess := g.living() - a.Max
+	excess := g.present() - a.Max
 	for _, s := range slices.Backward(g.sessions) {
 		if excess > 0 && !s.over {
 			s.over = true

@@ -170,8 +170,8 @@ func portTaken(t *testing.T, port int) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for _, err := range []error{
-		NewInput(cfg, anyone, e).Run(ctx, flow.New(flow.DefaultLimits)),
-		NewOutput(cfg, anyone, e).Run(ctx, flow.New(flow.DefaultLimits)),
+		NewInput(NewTransport(e.Log), cfg, anyone, e).Run(ctx, flow.New(flow.DefaultLimits)),
+		NewOutput(NewTransport(e.Log), cfg, anyone, e).Run(ctx, flow.New(flow.DefaultLimits)),
 	} {
 		var fault *endpoint.Error
 		if !errors.As(err, &fault) || fault.Phase != endpoint.Unworkable || fault.Reason.Code != "port_taken" {
@@ -206,16 +206,13 @@ func TestQuickReturn(t *testing.T) {
 	in := runInput(t, cfg)
 	port := in.port(t)
 	for range 3 {
-		c, err := dial(t.Context(), relaytest.NewUplink("lan0"), Destination{Host: "127.0.0.1", Port: port}, callerConfig("", 0).settings(0))
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.close()
+		c := callFrom(t, port)
+		c.loop.do(func(time.Time) { c.conn.end(errKicked) })
 		await(t, "its goodbye arrives", func() bool {
 			g := &in.Input.(*listenInput).gate
 			g.mu.Lock()
 			defer g.mu.Unlock()
-			return g.living() == 0
+			return g.present() == 0
 		})
 	}
 	if n := in.env.Ledger.Connections.Load(); n != 3 {

@@ -1,68 +1,59 @@
 package srt
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
-)
+	"fmt"
+	"net/netip"
+	"time"
 
-// Where the fields of a handshake packet are (draft-sharabayko-srt section
-// 3.2 and 3.2.1): a header of 16 bytes, then 48 bytes, then extensions.
-const (
-	headerSize    = 16
-	handshakeSize = 64
-
-	offTimestamp  = 8
-	offSocket     = 12 // destination
-	offVersion    = 16
-	offEncryption = 20
-	offExtension  = 22
-	offMTU        = 28
-	offKind       = 36
-	offOwnSocket  = 40
-)
-
-// The control packets that are told apart here (section 3.2, table 3), with
-// the bit that marks a control packet.
-const (
-	controlHandshake = 0x8000
-	controlShutdown  = 0x8005
-)
-
-// The kinds of handshake that a caller and a listener exchange (section 3.2.1,
-// table 4). Every other number from 1000 on refuses the connection.
-const (
-	kindInduction  = 1
-	kindConclusion = 0xFFFFFFFF
-	kindRefusals   = 1000
-	kindReserved   = 0xFFFFFFFD // done, agreement, conclusion
-)
-
-// The handshake extensions that are looked at (section 3.2.1, table 5).
-const (
-	extensionHSReq = 1
-	extensionHSRsp = 2
-	extensionKMReq = 3
-	extensionKMRsp = 4
+	"github.com/datarhei/gosrt/circular"
+	"github.com/datarhei/gosrt/packet"
 )
 
 const (
-	magic = 0x4A17 // a listener of version 5 answers the induction with it
+	handshakeSize = 48     // without header and extensions
+	magic         = 0x4A17 // a listener of version 5 answers the induction with it
 
-	// oldestPeer is the first release whose handshake the connection
-	// understands: 1.4.1.
-	oldestPeer = 0x010401
+	// ownVersion is the release of libsrt whose behaviour we have: 1.5.0.
+	ownVersion = 0x010500
+	// oldestVersion is the first with handshakes of version 5: 1.3.0.
+	oldestVersion = 0x010300
 
-	// The flags of the handshake extension (section 3.2.1.1.1, table 6):
-	// timestamps both ways, late packets dropped, periodic NAK, retransmission
-	// flag, and encryption, which says that its bits may be used.
-	flagsNeeded = 1<<0 | 1<<1 | 1<<3 | 1<<4 | 1<<5
-	flagCrypt   = 1 << 2
-	flagStream  = 1 << 6 // a byte stream rather than messages
+	mtu         = 1500 // of the link, IP header included
+	smallestMTU = payloadSize + datagramOverhead
 
-	smallestMTU = 1316 + 44 // a full payload with its IPv4, UDP and SRT headers
+	// mostHeld is how many packets a receiver holds, and with it the flow
+	// window that it offers.
+	mostHeld = 1 << 16
 )
 
-// keyAnswer is what a listener says of the key material it was given.
+// ownFlags are what we do of all that there is (section 3.2.1.1.1, table 6).
+var ownFlags = packet.CIFHandshakeExtensionFlags{
+	TSBPDSND: true, TSBPDRCV: true, CRYPT: true, TLPKTDROP: true, PERIODICNAK: true, REXMITFLG: true,
+}
+
+// What is wrong with a handshake packet.
+var (
+	errNoHandshake = errors.New("not an SRT handshake")
+	errExtension   = errors.New("an extension of the handshake is cut short")
+)
+
+// A handshake is a whole handshake packet (section 3.2.1): gosrt's reading of
+// its fixed part and of each extension, whose ends gosrt does not check.
+type handshake struct {
+	packet.CIFHandshake
+	time       uint32 // of the header
+	to         uint32 // socket id
+	key        keyAnswer
+	stream     bool // a byte stream or file is wanted
+	filter     bool // a packet filter (forward error correction) is wanted
+	group      bool // the connection is to be one of a group
+	congestion string
+}
+
+// A keyAnswer is what a listener says of the key material it was given.
 type keyAnswer uint8
 
 const (
@@ -71,50 +62,25 @@ const (
 	keyAccepted                  // it holds the key
 )
 
-// A handshake is what is looked at of a handshake packet.
-type handshake struct {
-	version    uint32
-	extension  uint16
-	mtu        uint32
-	kind       uint32
-	to, from   uint32 // socket ids
-	extended   bool   // a handshake extension is present
-	srtVersion uint32
-	flags      uint32
-	key        keyAnswer
+// refusal returns the code of a packet that refuses the connection.
+func (h *handshake) refusal() (code refusal, ok bool) {
+	return refusal(h.HandshakeType), h.HandshakeType >= 1000 && h.HandshakeType < packet.HSTYPE_DONE
 }
 
-// refused returns the code of a refusal.
-func (h handshake) refused() (code uint32, ok bool) {
-	return h.kind, h.kind >= kindRefusals && h.kind < kindReserved
-}
-
-var (
-	errNoHandshake = errors.New("not an SRT handshake")
-	errExtension   = errors.New("a handshake extension is cut short")
-)
-
-// control returns the control type of a packet, with its control bit, or 0 for
-// a data packet.
-func control(b []byte) uint16 {
-	if len(b) < headerSize || b[0]&0x80 == 0 {
-		return 0
+// parseHandshake reads a handshake packet, header included. Extensions are
+// read of a conclusion only; where they cannot be read the rest is returned,
+// with the error. It returns nil for what is no handshake packet.
+func parseHandshake(b []byte) (*handshake, error) {
+	head, ok := parseHeader(b)
+	if !ok || !head.control || head.kind != controlHandshake || len(b) < headerSize+handshakeSize {
+		return nil, errNoHandshake
 	}
-	return binary.BigEndian.Uint16(b)
-}
-
-// parseHandshake reads a whole datagram. The extensions are read of a
-// conclusion only.
-func parseHandshake(b []byte) (handshake, error) {
-	if len(b) < handshakeSize || control(b) != controlHandshake {
-		return handshake{}, errNoHandshake
+	h := &handshake{time: head.time, to: head.to}
+	b = b[headerSize:]
+	if h.Unmarshal(b[:handshakeSize]) != nil { // only what is too short
+		return nil, errNoHandshake
 	}
-	u32 := func(at int) uint32 { return binary.BigEndian.Uint32(b[at:]) }
-	h := handshake{
-		version: u32(offVersion), extension: binary.BigEndian.Uint16(b[offExtension:]), mtu: u32(offMTU),
-		kind: u32(offKind), to: u32(offSocket), from: u32(offOwnSocket),
-	}
-	if h.kind != kindConclusion {
+	if h.HandshakeType != packet.HSTYPE_CONCLUSION {
 		return h, nil
 	}
 	for rest := b[handshakeSize:]; len(rest) > 0; {
@@ -125,19 +91,42 @@ func parseHandshake(b []byte) (handshake, error) {
 		if rest = rest[4:]; len(rest) < n {
 			return h, errExtension
 		}
-		switch body := rest[:n]; kind {
-		case extensionHSReq, extensionHSRsp:
-			if n != 12 {
-				return h, errExtension
-			}
-			h.extended = true
-			h.srtVersion, h.flags = binary.BigEndian.Uint32(body), binary.BigEndian.Uint32(body[4:])
-		case extensionKMReq, extensionKMRsp:
-			h.key = keyState(body)
+		if err := h.extension(kind, rest[:n]); err != nil {
+			return h, err
 		}
 		rest = rest[n:]
 	}
 	return h, nil
+}
+
+// extension reads one extension. Unknown ones are passed over.
+func (h *handshake) extension(kind uint16, body []byte) error {
+	switch kind {
+	case extensionHSReq, extensionHSRsp:
+		h.HasHS, h.SRTHS = true, &packet.CIFHandshakeExtension{}
+		if err := h.SRTHS.Unmarshal(body); err != nil {
+			return err
+		}
+		h.stream = h.stream || h.SRTHS.SRTFlags.STREAM
+	case extensionKMReq:
+		h.HasKM, h.SRTKM = true, &packet.CIFKeyMaterialExtension{}
+		return h.SRTKM.Unmarshal(body)
+	case extensionKMRsp:
+		h.key = keyState(body)
+	case extensionStreamID:
+		if len(body) > maxStreamID {
+			return fmt.Errorf("the stream id has %d bytes", len(body))
+		}
+		h.HasSID, h.StreamId = true, words(body)
+	case extensionCongestion:
+		h.congestion = words(body)
+		h.stream = h.stream || h.congestion == "file"
+	case extensionFilter:
+		h.filter = true
+	case extensionGroup:
+		h.group = true
+	}
+	return nil
 }
 
 // keyState reads a listener's answer to key material: the material itself, or
@@ -153,32 +142,70 @@ func keyState(body []byte) keyAnswer {
 	return keyRefused
 }
 
-// answer makes the answer that a listener, by the socket id that it is given,
-// would give to a caller's handshake, agreeing to everything. It returns nil
-// if b is none.
-func answer(b []byte, socket uint32) []byte {
-	h, err := parseHandshake(b)
-	if err != nil {
-		return nil
+// words reads a string of which each word of four bytes is reversed, with
+// zeros at its end.
+func words(b []byte) string {
+	s := make([]byte, 0, len(b))
+	for ; len(b) >= 4; b = b[4:] {
+		s = append(s, b[3], b[2], b[1], b[0])
 	}
-	a := append(make([]byte, 0, handshakeSize+16), b[:handshakeSize]...)
-	binary.BigEndian.PutUint32(a[offTimestamp:], 0)
-	binary.BigEndian.PutUint32(a[offSocket:], h.from)
-	binary.BigEndian.PutUint32(a[offVersion:], 5)
-	binary.BigEndian.PutUint16(a[offEncryption:], 0)
-	switch h.kind {
-	case kindInduction:
-		binary.BigEndian.PutUint16(a[offExtension:], magic)
-	case kindConclusion:
-		binary.BigEndian.PutUint16(a[offExtension:], 1)
-		binary.BigEndian.PutUint32(a[offOwnSocket:], socket)
-		a = binary.BigEndian.AppendUint16(a, extensionHSRsp)
-		a = binary.BigEndian.AppendUint16(a, 3)
-		a = binary.BigEndian.AppendUint32(a, oldestPeer)
-		a = binary.BigEndian.AppendUint32(a, flagsNeeded|flagCrypt)
-		a = binary.BigEndian.AppendUint32(a, 0)
-	default:
-		return nil
+	return string(bytes.TrimRight(s, "\x00"))
+}
+
+// packetOf makes the datagram of a handshake.
+func packetOf(h *packet.CIFHandshake, to, at uint32) []byte {
+	var b bytes.Buffer
+	b.Write(make([]byte, headerSize))
+	_ = h.Marshal(&b) // only an absent writer is an error
+	head := header{control: true, kind: controlHandshake, time: at, to: to}
+	head.put(b.Bytes())
+	return b.Bytes()
+}
+
+// newHandshake returns what all our handshake packets have in common.
+func newHandshake(kind packet.HandshakeType, own uint32, first sequence, peer netip.Addr) *packet.CIFHandshake {
+	h := &packet.CIFHandshake{
+		Version: 5, HandshakeType: kind, SRTSocketId: own,
+		InitialPacketSequenceNumber: circular.New(uint32(first), packet.MAX_SEQUENCENUMBER),
+		MaxTransmissionUnitSize:     mtu, MaxFlowWindowSize: mostHeld,
 	}
+	h.PeerIP.FromNetIP(peer.AsSlice())
+	return h
+}
+
+// induction is a caller's first packet (section 4.3.1.1).
+func induction(own uint32, first sequence, peer netip.Addr) *packet.CIFHandshake {
+	h := newHandshake(packet.HSTYPE_INDUCTION, own, first, peer)
+	h.Version = 4 // until the listener says 5
+	return h
+}
+
+// terms are what one side says of itself, in the handshake extension: the
+// latency of what it receives, and of what it sends.
+func terms(receive, send time.Duration) *packet.CIFHandshakeExtension {
+	return &packet.CIFHandshakeExtension{
+		SRTVersion: ownVersion, SRTFlags: ownFlags,
+		RecvTSBPDDelay: uint16(receive / time.Millisecond), SendTSBPDDelay: uint16(send / time.Millisecond),
+	}
+}
+
+// agreed is what both sides have said.
+type agreed struct {
+	receive time.Duration // latency of what we receive
+	send    time.Duration // of what the peer receives
+	window  int           // packets that the peer holds
+	flags   packet.CIFHandshakeExtensionFlags
+	version uint32
+}
+
+// agree makes the terms of a connection: of each latency the larger one is
+// used (section 4.3.1.2).
+func (h *handshake) agree(own time.Duration) agreed {
+	a := agreed{
+		receive: own, send: own, window: int(min(h.MaxFlowWindowSize, mostHeld)),
+		flags: h.SRTHS.SRTFlags, version: h.SRTHS.SRTVersion,
+	}
+	a.receive = max(a.receive, time.Duration(h.SRTHS.SendTSBPDDelay)*time.Millisecond)
+	a.send = max(a.send, time.Duration(h.SRTHS.RecvTSBPDDelay)*time.Millisecond)
 	return a
 }

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"testing"
+	"time"
+
+	"github.com/datarhei/gosrt/packet"
 )
 
 // A piece is an extension of a handshake.
@@ -12,14 +15,13 @@ type piece struct {
 	body []byte
 }
 
-func makeHandshake(version uint32, kind uint32, to, from uint32, pieces ...piece) []byte {
-	b := make([]byte, handshakeSize)
-	binary.BigEndian.PutUint16(b, controlHandshake)
-	binary.BigEndian.PutUint32(b[offSocket:], to)
-	binary.BigEndian.PutUint32(b[offVersion:], version)
-	binary.BigEndian.PutUint32(b[offMTU:], 1500)
-	binary.BigEndian.PutUint32(b[offKind:], kind)
-	binary.BigEndian.PutUint32(b[offOwnSocket:], from)
+func makeHandshake(version uint32, kind packet.HandshakeType, to, from uint32, pieces ...piece) []byte {
+	b := make([]byte, headerSize+handshakeSize)
+	h := header{control: true, kind: controlHandshake, to: to}
+	h.put(b)
+	for at, v := range map[int]uint32{0: version, 12: mtu, 20: uint32(kind), 24: from} {
+		binary.BigEndian.PutUint32(b[headerSize+at:], v)
+	}
 	for _, p := range pieces {
 		b = binary.BigEndian.AppendUint16(b, p.kind)
 		b = binary.BigEndian.AppendUint16(b, uint16(len(p.body)/4))
@@ -29,85 +31,76 @@ func makeHandshake(version uint32, kind uint32, to, from uint32, pieces ...piece
 }
 
 func TestParseHandshake(t *testing.T) {
-	agreed := piece{extensionHSRsp, []byte{0, 1, 5, 1, 0, 0, 0, 0xBF, 0, 120, 0, 120}}
-	base := handshake{version: 5, mtu: 1500, kind: kindConclusion, to: 7, from: 9}
-	with := func(f func(*handshake)) handshake { h := base; f(&h); return h }
+	const conclusion = packet.HSTYPE_CONCLUSION
+	agreed := piece{extensionHSRsp, []byte{0, 1, 5, 1, 0, 0, 0, 0xBF, 0, 120, 0, 130}}
+	file := piece{extensionHSReq, []byte{0, 1, 5, 1, 0, 0, 0, 0xFF, 0, 0, 0, 0}}
 	tests := []struct {
 		name string
 		b    []byte
-		want handshake
-		err  error
+		is   func(*handshake) bool // nil: no handshake at all
+		bad  bool                  // with an error
 	}{
-		{"empty", nil, handshake{}, errNoHandshake},
-		{"short", makeHandshake(5, kindConclusion, 7, 9)[:63], handshake{}, errNoHandshake},
-		{"data packet", make([]byte, 100), handshake{}, errNoHandshake},
-		{"plain", makeHandshake(5, kindConclusion, 7, 9), base, nil},
-		{"agreed", makeHandshake(5, kindConclusion, 7, 9, agreed), with(func(h *handshake) {
-			h.extended, h.srtVersion, h.flags = true, 0x010501, 0xBF
-		}), nil},
-		{"key taken", makeHandshake(5, kindConclusion, 7, 9, piece{extensionKMRsp, make([]byte, 40)}), with(func(h *handshake) { h.key = keyAccepted }), nil},
-		{"no secret", makeHandshake(5, kindConclusion, 7, 9, piece{extensionKMRsp, []byte{3, 0, 0, 0}}), base, nil},
-		{"bad secret", makeHandshake(5, kindConclusion, 7, 9, piece{extensionKMRsp, []byte{0, 0, 0, 4}}), with(func(h *handshake) { h.key = keyRefused }), nil},
-		{"unknown extension", makeHandshake(5, kindConclusion, 7, 9, piece{77, make([]byte, 8)}), base, nil},
-		{"wrong length", makeHandshake(5, kindConclusion, 7, 9, piece{extensionHSRsp, make([]byte, 8)}), base, errExtension},
-		{"cut in the extension", makeHandshake(5, kindConclusion, 7, 9, agreed)[:handshakeSize+15], base, errExtension},
-		{"cut before the extension", append(makeHandshake(5, kindConclusion, 7, 9), 0), base, errExtension},
-		{"refusal", makeHandshake(5, 1010, 7, 9), with(func(h *handshake) { h.kind = 1010 }), nil},
+		{"empty", nil, nil, true},
+		{"short", makeHandshake(5, conclusion, 7, 9)[:63], nil, true},
+		{"data packet", make([]byte, 100), nil, true},
+		{"plain", makeHandshake(5, conclusion, 7, 9), func(h *handshake) bool {
+			return h.Version == 5 && h.to == 7 && h.SRTSocketId == 9 && h.MaxTransmissionUnitSize == mtu && !h.HasHS
+		}, false},
+		{"agreed", makeHandshake(5, conclusion, 7, 9, agreed), func(h *handshake) bool {
+			a := h.agree(125 * time.Millisecond)
+			return a.version == 0x010501 && a.flags.TLPKTDROP && a.receive == 130*time.Millisecond && a.send == 125*time.Millisecond
+		}, false},
+		{"key taken", makeHandshake(5, conclusion, 7, 9, piece{extensionKMRsp, make([]byte, 40)}), func(h *handshake) bool { return h.key == keyAccepted }, false},
+		{"no secret", makeHandshake(5, conclusion, 7, 9, piece{extensionKMRsp, []byte{3, 0, 0, 0}}), func(h *handshake) bool { return h.key == keyAbsent }, false},
+		{"bad secret", makeHandshake(5, conclusion, 7, 9, piece{extensionKMRsp, []byte{0, 0, 0, 4}}), func(h *handshake) bool { return h.key == keyRefused }, false},
+		{"stream id", makeHandshake(5, conclusion, 7, 9, piece{extensionStreamID, []byte("gats\x00\x00\x00e")}), func(h *handshake) bool { return h.StreamId == "stage" }, false},
+		{"stream id too long", makeHandshake(5, conclusion, 7, 9, piece{extensionStreamID, make([]byte, 516)}), func(h *handshake) bool { return !h.HasSID }, true},
+		{"byte stream", makeHandshake(5, conclusion, 7, 9, file), func(h *handshake) bool { return h.stream }, false},
+		{"file", makeHandshake(5, conclusion, 7, 9, piece{extensionCongestion, []byte("elif")}), func(h *handshake) bool { return h.stream }, false},
+		{"live", makeHandshake(5, conclusion, 7, 9, piece{extensionCongestion, []byte("evil")}), func(h *handshake) bool { return !h.stream }, false},
+		{"filter", makeHandshake(5, conclusion, 7, 9, piece{extensionFilter, []byte("cef,")}), func(h *handshake) bool { return h.filter }, false},
+		{"group", makeHandshake(5, conclusion, 7, 9, piece{extensionGroup, make([]byte, 8)}), func(h *handshake) bool { return h.group }, false},
+		{"unknown extension", makeHandshake(5, conclusion, 7, 9, piece{77, make([]byte, 8)}), func(h *handshake) bool { return !h.HasHS }, false},
+		{"wrong length", makeHandshake(5, conclusion, 7, 9, piece{extensionHSRsp, make([]byte, 8)}), func(h *handshake) bool { return true }, true},
+		{"cut in the extension", makeHandshake(5, conclusion, 7, 9, agreed)[:headerSize+handshakeSize+15], func(h *handshake) bool { return !h.HasHS }, true},
+		{"cut before the extension", append(makeHandshake(5, conclusion, 7, 9), 0), func(h *handshake) bool { return true }, true},
+		{"refusal", makeHandshake(5, 1010, 7, 9), func(h *handshake) bool { code, ok := h.refusal(); return ok && code == refuseBadSecret }, false},
 	}
 	for _, tt := range tests {
 		got, err := parseHandshake(tt.b)
-		if got != tt.want || err != tt.err {
+		if (got == nil) != (tt.is == nil) || got != nil && !tt.is(got) || (err != nil) != tt.bad {
 			t.Errorf("%s: got %+v, %v", tt.name, got, err)
 		}
 	}
 }
 
 func TestRefusedKinds(t *testing.T) {
-	for kind, want := range map[uint32]bool{
-		0: false, kindInduction: false, 999: false, 1000: true, 1010: true, 2500: true,
-		0xFFFFFFFC: true, kindReserved: false, 0xFFFFFFFE: false, kindConclusion: false,
+	for kind, want := range map[packet.HandshakeType]bool{
+		0: false, packet.HSTYPE_INDUCTION: false, 999: false, 1000: true, 1010: true, 2500: true,
+		0xFFFFFFFC: true, packet.HSTYPE_DONE: false, packet.HSTYPE_AGREEMENT: false, packet.HSTYPE_CONCLUSION: false,
 	} {
-		if _, got := (handshake{kind: kind}).refused(); got != want {
+		h := handshake{CIFHandshake: packet.CIFHandshake{HandshakeType: kind}}
+		if _, got := h.refusal(); got != want {
 			t.Errorf("kind %d: %v", kind, got)
 		}
 	}
 }
 
-func TestAnswer(t *testing.T) {
-	h, err := parseHandshake(answer(makeHandshake(4, kindInduction, 0, 9), 0))
-	if err != nil || h.version != 5 || h.extension != magic || h.to != 9 {
-		t.Errorf("induction: %+v, %v", h, err)
-	}
-	h, err = parseHandshake(answer(makeHandshake(5, kindConclusion, 0, 9, piece{extensionHSReq, make([]byte, 12)}), 11))
-	p := &pump{}
-	if err != nil || h.to != 9 || h.from != 11 || p.check(h) != nil {
-		t.Errorf("conclusion: %+v, %v, %v", h, err, p.check(h))
-	}
-	if a := answer(makeHandshake(5, 1010, 0, 9), 0); a != nil {
-		t.Errorf("a refusal is answered: %x", a)
-	}
-}
-
 func FuzzHandshake(f *testing.F) {
+	const conclusion = packet.HSTYPE_CONCLUSION
 	f.Add([]byte{})
-	f.Add(makeHandshake(4, kindInduction, 0, 9))
-	f.Add(makeHandshake(5, kindConclusion, 0, 9, piece{extensionHSReq, make([]byte, 12)}, piece{extensionKMReq, make([]byte, 72)}, piece{5, []byte("egats")[:4]}))
-	f.Add(makeHandshake(5, kindConclusion, 7, 9, piece{extensionKMRsp, []byte{0, 0, 0, 4}}))
+	f.Add(makeHandshake(4, packet.HSTYPE_INDUCTION, 0, 9))
+	f.Add(makeHandshake(5, conclusion, 0, 9, piece{extensionHSReq, make([]byte, 12)}, piece{extensionKMReq, make([]byte, 72)}, piece{5, []byte("egats")[:4]}))
+	f.Add(makeHandshake(5, conclusion, 7, 9, piece{extensionKMRsp, []byte{0, 0, 0, 4}}))
 	f.Add(makeHandshake(5, 1403, 7, 9))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		before := bytes.Clone(b)
 		h, err := parseHandshake(b)
-		a := answer(b, 5)
 		if !bytes.Equal(b, before) {
 			t.Fatal("what was read has changed")
 		}
-		if a == nil {
-			return
-		}
-		// Whatever is answered is itself a handshake, for the one who asked.
-		back, e := parseHandshake(a)
-		if err != nil || e != nil || back.to != h.from || back.kind != h.kind {
-			t.Fatalf("%+v, %v is answered with %+v, %v", h, err, back, e)
+		if h == nil && err == nil || len(b) < headerSize+handshakeSize && h != nil {
+			t.Fatalf("%d bytes: %+v, %v", len(b), h, err)
 		}
 	})
 }

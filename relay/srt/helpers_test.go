@@ -126,7 +126,7 @@ func runInput(t *testing.T, cfg Config) *receivingInput {
 	t.Helper()
 	e, log := env(t)
 	in := &receivingInput{
-		Input: NewInput(cfg, endpoint.Access{Max: 1}, e), env: e, log: log,
+		Input: NewInput(NewTransport(e.Log), cfg, endpoint.Access{Max: 1}, e), env: e, log: log,
 		flow: flow.New(flow.DefaultLimits), seen: relaytest.NewVerifier(1),
 	}
 	cursor, err := in.flow.Open(media.TS)
@@ -167,7 +167,7 @@ type sendingOutput struct {
 func runOutput(t *testing.T, cfg Config, access endpoint.Access, from flow.Source) *sendingOutput {
 	t.Helper()
 	e, log := env(t)
-	out := &sendingOutput{Output: NewOutput(cfg, access, e), env: e, log: log}
+	out := &sendingOutput{Output: NewOutput(NewTransport(e.Log), cfg, access, e), env: e, log: log}
 	out.stop = background(t, func(ctx context.Context) error { return out.Run(ctx, from) })
 	return out
 }
@@ -420,4 +420,35 @@ func link(t *testing.T, to int, pass func(up bool, b []byte) bool) int {
 		wg.Wait()
 	})
 	return front.LocalAddr().(*net.UDPAddr).Port
+}
+
+// A lineOut is a call that sends a flow, held by a test.
+type lineOut struct {
+	*line
+	env  endpoint.Env
+	flow *flow.Flow
+}
+
+// callFrom calls a listener on the loopback and returns once connected.
+func callFrom(t *testing.T, port int) *lineOut {
+	t.Helper()
+	e, _ := env(t)
+	out := &lineOut{env: e, flow: flow.New(flow.DefaultLimits)}
+	cfg := callerConfig("127.0.0.1", port)
+	do := func(c *conn, _ sequence, _ uint32) (half, error) {
+		return delivery{ledger: e.Ledger, overhead: 100, stuck: stuckAfter}.to(c, out.flow)
+	}
+	var err error
+	out.line, err = NewTransport(e.Log).dial(t.Context(), out.flow, e, cfg.Destinations[0], cfg.settings(0), do, func(error) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(out.hangUp)
+	return out
+}
+
+// isControl tells whether a datagram is a control packet of a kind.
+func isControl(b []byte, kind controlType) bool {
+	h, ok := parseHeader(b)
+	return ok && h.control && h.kind == kind
 }

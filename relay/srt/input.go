@@ -9,19 +9,19 @@ import (
 
 // NewInput returns an input that calls its source, or listens for it. The
 // latter is an endpoint.Gate: it takes one source at a time.
-func NewInput(cfg Config, access endpoint.Access, env endpoint.Env) endpoint.Input {
+func NewInput(t *Transport, cfg Config, access endpoint.Access, env endpoint.Env) endpoint.Input {
 	if cfg.Mode == ModeCaller {
-		return &callInput{call{cfg: cfg, env: env}}
+		return &callInput{newCall(t, cfg, env)}
 	}
 	access.Max = 1
-	return &listenInput{newGate(cfg, access, env, verdict{refuseConflict, "another source is connected"})}
+	return &listenInput{newGate(t, cfg, access, env, verdict{refuseConflict, "another source is connected"})}
 }
 
 type listenInput struct{ gate }
 
 func (i *listenInput) Run(ctx context.Context, to *flow.Flow) error {
-	return i.serve(ctx, func(ctx context.Context, s *session) error {
-		return receive(ctx, s, to, i.env.Ledger)
+	return i.serve(ctx, to, func(c *conn, r *request) (half, error) {
+		return newReceiver(c, sequence(r.InitialPacketSequenceNumber.Val()), r.time, c.at(r.arrival), to, i.env.Ledger), nil
 	})
 }
 
@@ -37,19 +37,25 @@ func (i *listenInput) Status() endpoint.InputStatus {
 	for _, f := range v.sessions {
 		st.Sessions = append(st.Sessions, f.Session)
 		st.Received, st.Peer, st.RTT, st.Latency = f.received, f.Peer, f.RTT, f.Latency
+		st.Links = append(st.Links, f.link)
 	}
 	return st
 }
 
-type callInput struct{ call }
+type callInput struct{ *call }
 
 func (i *callInput) Run(ctx context.Context, to *flow.Flow) error {
-	return i.run(ctx, func(ctx context.Context, s *session) error {
-		return receive(ctx, s, to, i.env.Ledger)
+	return i.run(ctx, to, func(c *conn, first sequence, stamp uint32) (half, error) {
+		return newReceiver(c, first, stamp, c.heard, to, i.env.Ledger), nil
 	})
 }
 
 func (i *callInput) Status() endpoint.InputStatus {
-	phase, reason, f := i.view(false)
-	return endpoint.InputStatus{Phase: phase, Reason: reason, Received: f.received, Peer: f.Peer, RTT: f.RTT, Latency: f.Latency}
+	v := i.view(false)
+	st := endpoint.InputStatus{Phase: v.phase, Reason: v.reason}
+	for _, f := range v.figures {
+		st.Received, st.Peer, st.RTT, st.Latency = f.received, f.Peer, f.RTT, f.Latency
+		st.Links = append(st.Links, f.link)
+	}
+	return st
 }

@@ -9,40 +9,40 @@ import (
 	"sluice/relay/media"
 )
 
-// NewOutput returns an output that calls its peer, or listens for players. The
-// latter is an endpoint.Gate.
-func NewOutput(cfg Config, access endpoint.Access, env endpoint.Env) endpoint.Output {
+// NewOutput returns an output that calls its peers, or listens for players.
+// The latter is an endpoint.Gate.
+func NewOutput(t *Transport, cfg Config, access endpoint.Access, env endpoint.Env) endpoint.Output {
+	d := delivery{ledger: env.Ledger, overhead: cfg.overhead(), stuck: stuckAfter}
 	if cfg.Mode == ModeCaller {
-		return &callOutput{call: call{cfg: cfg, env: env}, stuck: stuckAfter}
+		return &callOutput{newCall(t, cfg, env), d}
 	}
-	return &listenOutput{gate: newGate(cfg, access, env, verdict{refuseOverload, "the number of viewers is reached"}), stuck: stuckAfter}
+	return &listenOutput{newGate(t, cfg, access, env, verdict{refuseOverload, "the number of viewers is reached"}), d}
 }
 
-// cursorOn returns a cursor on what an SRT output can carry.
-func cursorOn(from flow.Source) (*flow.Cursor, error) {
-	c, err := from.Open(media.TS)
+// A delivery is how an output sends to each of its peers.
+type delivery struct {
+	ledger   *endpoint.Ledger
+	overhead int // percent
+	stuck    time.Duration
+}
+
+// to makes the half of a connection that sends a flow from its live edge. Each
+// has its own cursor: a slow one hurts itself alone.
+func (d delivery) to(c *conn, from flow.Source) (half, error) {
+	cursor, err := from.Open(media.TS)
 	if err != nil {
 		return nil, endpoint.Fail(endpoint.Unworkable, err, "wrong_format", "the stream cannot be carried by SRT")
 	}
-	return c, nil
+	return newSender(c, cursor, d.ledger, d.overhead, d.stuck), nil
 }
 
 type listenOutput struct {
 	gate
-	stuck time.Duration
+	delivery delivery
 }
 
-// Run gives each viewer its own cursor: a slow one hurts itself alone.
 func (o *listenOutput) Run(ctx context.Context, from flow.Source) error {
-	return o.serve(ctx, func(ctx context.Context, s *session) error {
-		cursor, err := cursorOn(from)
-		if err != nil {
-			s.conn.close()
-			return err
-		}
-		defer cursor.Close()
-		return send(ctx, s, cursor, o.env.Ledger, o.stuck)
-	})
+	return o.serve(ctx, from, func(c *conn, _ *request) (half, error) { return o.delivery.to(c, from) })
 }
 
 func (o *listenOutput) Status() endpoint.OutputStatus {
@@ -51,39 +51,38 @@ func (o *listenOutput) Status() endpoint.OutputStatus {
 		Phase: v.phase, Reason: v.reason, Acknowledges: true,
 		Playback: []endpoint.Playback{{Scheme: "srt", Port: v.port}},
 	}
-	for i, f := range v.sessions {
+	for _, f := range v.sessions {
 		st.Sessions = append(st.Sessions, f.Session)
+	}
+	best(&st, v.sessions)
+	return st
+}
+
+// best takes the figures of the connection that is best off.
+func best(st *endpoint.OutputStatus, all []figure) {
+	for i, f := range all {
 		if i == 0 || f.acked.After(st.Acked) {
 			st.Acked, st.RTT, st.Latency = f.acked, f.RTT, f.Latency
 		}
 		if f.sent.After(st.Sent) {
 			st.Sent = f.sent
 		}
+		st.Links = append(st.Links, f.link)
 	}
-	return st
 }
 
 type callOutput struct {
-	call
-	stuck time.Duration
+	*call
+	delivery delivery
 }
 
 func (o *callOutput) Run(ctx context.Context, from flow.Source) error {
-	return o.run(ctx, func(ctx context.Context, s *session) error {
-		cursor, err := cursorOn(from)
-		if err != nil {
-			s.conn.close()
-			return err
-		}
-		defer cursor.Close()
-		return send(ctx, s, cursor, o.env.Ledger, o.stuck)
-	})
+	return o.run(ctx, from, func(c *conn, _ sequence, _ uint32) (half, error) { return o.delivery.to(c, from) })
 }
 
 func (o *callOutput) Status() endpoint.OutputStatus {
-	phase, reason, f := o.view(true)
-	return endpoint.OutputStatus{
-		Phase: phase, Reason: reason, Acknowledges: true, Acked: f.acked, Sent: f.sent,
-		RTT: f.RTT, Latency: f.Latency, Destinations: o.destinations(phase, reason),
-	}
+	v := o.view(true)
+	st := endpoint.OutputStatus{Phase: v.phase, Reason: v.reason, Acknowledges: true, Destinations: v.destinations}
+	best(&st, v.figures)
+	return st
 }

@@ -18,7 +18,7 @@ func TestDatagrams(t *testing.T) {
 	out := runOutput(t, listenerConfig(), anyone, f)
 	cfg := callerConfig("127.0.0.1", out.port(t))
 	e, _ := env(t)
-	in := NewInput(cfg, anyone, e)
+	in := NewInput(NewTransport(e.Log), cfg, anyone, e)
 	to := flow.New(flow.DefaultLimits)
 	cursor, err := to.Open(media.TS)
 	if err != nil {

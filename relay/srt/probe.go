@@ -2,13 +2,14 @@ package srt
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
 	"time"
+
+	"github.com/datarhei/gosrt/packet"
 
 	"sluice/relay/endpoint"
 )
@@ -22,8 +23,9 @@ func Probe(ctx context.Context, up endpoint.Uplink, to netip.AddrPort) (time.Dur
 		return 0, err
 	}
 	defer conn.Close()
-	request := induction(rand.Uint32())
-	answer := make([]byte, 1500)
+	own := rand.Uint32()
+	request := packetOf(induction(own, 0, to.Addr()), 0, 0)
+	answer := make([]byte, maxDatagram)
 	var heard error // what came instead of an answer
 	for ctx.Err() == nil {
 		begin := time.Now()
@@ -43,7 +45,7 @@ func Probe(ctx context.Context, up endpoint.Uplink, to netip.AddrPort) (time.Dur
 		for time.Now().Before(until) && ctx.Err() == nil {
 			n, err := conn.Read(answer)
 			switch {
-			case err == nil && isInduction(answer[:n], request):
+			case err == nil && isInduction(answer[:n], own):
 				return time.Since(begin), nil
 			case err == nil:
 				heard = errors.New("what answers does not speak SRT")
@@ -69,27 +71,9 @@ func Probe(ctx context.Context, up endpoint.Uplink, to netip.AddrPort) (time.Dur
 // again: a datagram may be lost.
 const probeAgain = 500 * time.Millisecond
 
-// induction makes a caller's first handshake packet (section 3.2.1).
-func induction(socket uint32) []byte {
-	b := make([]byte, 64)
-	binary.BigEndian.PutUint32(b[0:], 0x8000_0000)                // control packet, handshake
-	binary.BigEndian.PutUint32(b[16:], 4)                         // version, until the listener says 5
-	binary.BigEndian.PutUint16(b[22:], 2)                         // extension field
-	binary.BigEndian.PutUint32(b[24:], rand.Uint32()&0x7fff_ffff) // first sequence number
-	binary.BigEndian.PutUint32(b[28:], 1500)                      // MTU
-	binary.BigEndian.PutUint32(b[32:], 8192)                      // flow window
-	binary.BigEndian.PutUint32(b[36:], 1)                         // induction
-	binary.BigEndian.PutUint32(b[40:], socket)
-	return b
-}
-
-// isInduction tells whether b is a listener's answer to the request: version
-// 5, the magic number of SRT, and our socket id as its destination.
-func isInduction(b, request []byte) bool {
-	return len(b) >= 64 &&
-		binary.BigEndian.Uint32(b[0:]) == 0x8000_0000 &&
-		binary.BigEndian.Uint32(b[12:]) == binary.BigEndian.Uint32(request[40:]) &&
-		binary.BigEndian.Uint32(b[16:]) == 5 &&
-		binary.BigEndian.Uint16(b[22:]) == 0x4a17 &&
-		binary.BigEndian.Uint32(b[36:]) == 1
+// isInduction tells whether b is a listener's answer to an induction of the
+// socket id: version 5, and the magic number of SRT.
+func isInduction(b []byte, own uint32) bool {
+	h, err := parseHandshake(b)
+	return err == nil && h.to == own && h.Version == 5 && h.ExtensionField == magic && h.HandshakeType == packet.HSTYPE_INDUCTION
 }

@@ -1,6 +1,7 @@
 package srt
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"net/netip"
@@ -42,7 +43,8 @@ func TestProbe(t *testing.T) {
 	}()
 	defer func() { l.Close(); <-done }()
 
-	good := induction(7)
+	request := packetOf(induction(7, 0, netip.IPv4Unspecified()), 0, 0)
+	good := bytes.Clone(request)
 	good[19], good[22], good[23] = 5, 0x4a, 0x17
 	for _, c := range []struct {
 		name   string
@@ -51,7 +53,7 @@ func TestProbe(t *testing.T) {
 	}{
 		{"a listener", good, ""},
 		{"something else", []byte("hello"), "does not speak SRT"},
-		{"its own request", induction(7), "does not speak SRT"},
+		{"its own request", request, "does not speak SRT"},
 		{"silence", nil, "no answer"},
 	} {
 		answers <- c.answer

@@ -14,11 +14,16 @@ type refusal uint32
 const (
 	refusePeer         refusal = 1002
 	refuseResource     refusal = 1003
+	refuseRogue        refusal = 1004
 	refuseBacklog      refusal = 1005
 	refuseClosing      refusal = 1007
 	refuseVersion      refusal = 1008
 	refuseBadSecret    refusal = 1010
 	refuseUnsecure     refusal = 1011
+	refuseMode         refusal = 1012
+	refuseFilter       refusal = 1014
+	refuseGroup        refusal = 1015
+	refuseCrypto       refusal = 1017
 	refuseUnauthorized refusal = 1401
 	refuseOverload     refusal = 1402
 	refuseForbidden    refusal = 1403
@@ -51,6 +56,16 @@ func (r refusal) explain(encrypted bool) (code, why string) {
 			return "unsecure", "it does not use encryption and a passphrase is set here"
 		}
 		return "unsecure", "it wants a passphrase and none is set here"
+	case refuseRogue:
+		return "handshake", "it cannot work with our handshake"
+	case refuseMode:
+		return "mode", "it is set up for files or messages, not for live streams"
+	case refuseFilter:
+		return "filter", "it wants a packet filter"
+	case refuseGroup:
+		return "group", "it wants a bonded connection"
+	case refuseCrypto:
+		return "crypto", "it wants another cipher"
 	case refuseUnauthorized:
 		return "unauthorized", "it does not accept who we say we are in the stream id"
 	case refuseOverload:

@@ -1,10 +1,6 @@
 package srt
 
 import (
-	"context"
-	"errors"
-	"io"
-	"sync"
 	"time"
 
 	"sluice/relay/endpoint"
@@ -19,222 +15,445 @@ const (
 	stuckAfter = 10 * time.Second
 	// longestDrain bounds how long an orderly stop waits for the peer.
 	longestDrain = 2 * time.Second
-	// burst is how many packets are taken from the ring at a time.
-	burst = 64
+	// burst is how many packets leave for the peer back to back.
+	burst = 16
+	// tooLateFloor is how long a packet is tried at least (SRTO_SNDDROPDELAY).
+	tooLateFloor = time.Second
+	// leastWindow keeps a stream going whose receiver says that it is full.
+	leastWindow = 2
+	// minProbe is how long nothing is acknowledged, at least, before the last
+	// packet is sent again.
+	minProbe = 60 * time.Millisecond
+	// spareTokens is what may be sent again of a stream that has just begun,
+	// and at most besides what the overhead allows, in bytes.
+	spareTokens = 64 << 10
 )
 
-// A sender delivers a flow to one peer:
+// A record is a packet that was sent: enough to send it again, from the ring.
+type record struct {
+	position uint64 // in the flow
+	offset   uint32 // in the flow's packet
+	size     uint16
+	parity   int8 // of its key
+	state    recordState
+	again    bool // it was sent more than once
+	time     uint32
+	sent     time.Duration // when it was last sent
+}
+
+type recordState uint8
+
+const (
+	inFlight recordState = iota
+	wanted               // reported lost: to be sent again
+	gone                 // given up
+)
+
+// A sender is the half of a connection that delivers a flow:
 //
-//	cursor -> [cut to payloads] -> conn -> peer -> acknowledgement -> ledger
+//	cursor -> payloads of 1316 bytes -> [flight] -> peer
+//	                                      ^  acknowledged, or reported lost
 //
 // A packet is Taken when it is read from the ring, and Sent once the peer has
-// acknowledged it; what is in neither account is in flight.
+// acknowledged it; what is in neither account is in flight. The payload is
+// never copied: what is sent again is read from the ring again.
 type sender struct {
-	*session
-	ledger *endpoint.Ledger
-	stuck  time.Duration
+	c        *conn
+	ledger   *endpoint.Ledger
+	cursor   *flow.Cursor
+	stuck    time.Duration
+	overhead uint64 // percent of the stream that may be sent again
 
-	acct    sync.Mutex
-	flight  []int // payload sizes, oldest first
-	counted stats // as far as the ledger knows
-	offered time.Time
+	packets []media.Packet // read from the ring; those from taken on are to be sent
+	taken   int
+	offset  int    // in the packet at taken
+	place   uint64 // its position
+
+	flight []record // a ring of a power of two
+	first  sequence // oldest in flight
+	next   sequence // to be sent next
+	isn    sequence // first of all
+	queue  []sequence
+	window int // packets that the peer has room for
+	tokens int // bytes that may be sent again
+
+	stamp    uint32        // of the packet sent last: times never go back
+	played   time.Duration // when the peer plays it
+	progress time.Duration // when something was last acknowledged, or first offered
+	probes   int           // in a row
+
+	bytes, lost            uint64
+	sentAt, ackedAt        time.Time
+	pktSent, pktLoss       uint64
+	pktRetrans, pktDropped uint64
+	rate                   meter
 }
 
-// send runs the sender until the session ends or ctx is done, and closes its
-// connection. It returns the cause of the end. ctx must be the session's.
-func send(ctx context.Context, s *session, cursor *flow.Cursor, ledger *endpoint.Ledger, stuck time.Duration) error {
-	d := &sender{session: s, ledger: ledger, stuck: stuck}
-	var wg sync.WaitGroup
-	wg.Go(d.listen)
-	wg.Go(func() { d.watch(ctx) })
-	d.deliver(ctx, cursor)
-	cause := context.Cause(ctx)
-	if _, abrupt := endings[cause]; !abrupt && !errors.Is(cause, endpoint.ErrSocketsLost) {
-		d.drain()
-	}
-	s.conn.close()
-	wg.Wait()
-	d.settle()
-	return cause
-}
-
-// listen notices the end of the connection: writing does not. A peer of an
-// output has nothing to say.
-func (d *sender) listen() {
-	b := make([]byte, maxDatagram)
-	for {
-		if _, _, err := d.conn.read(b); err != nil {
-			d.end(d.cause())
-			return
-		}
-	}
-}
-
-// watch keeps the accounts and ends the session of a peer that is stuck.
-func (d *sender) watch(ctx context.Context) {
-	t := time.NewTicker(lookInterval)
-	defer t.Stop()
-	for {
-		d.look()
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
-		if d.isStuck() {
-			d.end(errStuck)
-			return
-		}
+func newSender(c *conn, cursor *flow.Cursor, ledger *endpoint.Ledger, overhead int, stuck time.Duration) *sender {
+	return &sender{
+		c: c, ledger: ledger, cursor: cursor, stuck: stuck, overhead: uint64(overhead),
+		packets: make([]media.Packet, 0, burst), flight: make([]record, 64),
+		first: c.first, next: c.first, isn: c.first, window: c.terms.window, tokens: spareTokens,
 	}
 }
 
-// deliver offers the flow to the connection until ctx is done.
-func (d *sender) deliver(ctx context.Context, cursor *flow.Cursor) {
-	packets := make([]media.Packet, burst)
-	for {
-		n, lost, err := cursor.Next(ctx, packets)
-		if lost > 0 {
-			d.drop(endpoint.DropOverrun, lost)
-		}
-		for _, p := range packets[:n] {
-			d.offer(p)
-		}
-		clear(packets[:n]) // do not hold on to payloads
-		if errors.Is(err, io.EOF) {
-			<-ctx.Done() // the flow is over, and so is the output soon
-			return
-		}
-		if err != nil {
-			return
-		}
+func (s *sender) record(q sequence) *record { return &s.flight[int(q)&(len(s.flight)-1)] }
+
+// count is how many packets are in flight.
+func (s *sender) count() int { return s.next.since(s.first) }
+
+// data is not expected: a peer of an output has nothing to say.
+func (s *sender) data(header, []byte, time.Duration) {}
+
+func (s *sender) control(h header, body []byte, at time.Duration) {
+	switch h.kind {
+	case controlACK:
+		s.acknowledged(h.specific, body, at)
+	case controlNAK:
+		s.missed(body, at)
 	}
 }
 
-// offer cuts a packet into payloads, between transport packets.
-func (d *sender) offer(p media.Packet) {
-	switch data := p.Data; {
-	case len(data) == 0:
-	case len(data) <= payloadSize && p.Format.Kind != media.Elementary:
-		d.write(data)
-	case p.Format.Kind != media.TS:
-		d.drop(endpoint.DropFormat, 1)
-	default:
-		for ; len(data) > payloadSize; data = data[payloadSize:] {
-			d.write(data[:payloadSize])
-		}
-		d.write(data)
-	}
-}
-
-func (d *sender) drop(why endpoint.Drop, n uint64) {
-	d.ledger.Taken.Add(n)
-	d.ledger.Drop(why, n)
-}
-
-func (d *sender) write(b []byte) {
-	d.acct.Lock()
-	defer d.acct.Unlock()
-	switch err := d.conn.write(b); {
-	case errors.Is(err, io.EOF):
-		d.drop(endpoint.DropClosed, 1)
-		return
-	case err != nil:
-		d.drop(endpoint.DropQueue, 1)
+// acknowledged takes an ACK (draft-sharabayko-srt-01 section 4.8.1).
+func (s *sender) acknowledged(number uint32, body []byte, at time.Duration) {
+	a, ok := parseACK(body)
+	if !ok {
 		return
 	}
-	now := time.Now()
-	d.ledger.Taken.Add(1)
-	d.flight = append(d.flight, len(b))
-	if d.offered.IsZero() {
-		d.offered = now
+	n := a.next.since(s.first)
+	if n > s.count() || n < -mostHeld {
+		return // of what was never sent
 	}
-	d.update(func(s *session) { s.sent = now })
+	if !a.light {
+		s.c.control(controlACKACK, number, nil, at)
+		s.window = int(max(leastWindow, min(a.room, mostHeld)))
+		if a.rtt > 0 && a.rtt < time.Minute {
+			s.c.rtt, s.c.rttVar, s.c.measured = a.rtt, min(a.rttVar, time.Minute), true
+		}
+	}
+	if n <= 0 {
+		return
+	}
+	var packets, bytes uint64
+	for range n {
+		switch r := s.record(s.first); r.state {
+		case inFlight:
+			packets++
+			bytes += uint64(r.size)
+		case wanted: // it went on without it
+			s.drop(r)
+		}
+		s.first = s.first.plus(1)
+	}
+	s.progress, s.probes = at, 0
+	s.bytes += bytes
+	s.ledger.Sent.Add(packets)
+	s.ledger.Bytes.Add(bytes)
+	s.ledger.BytesAcked.Add(bytes)
+	if packets > 0 {
+		s.ackedAt = s.c.when(at)
+	}
 }
 
-// look enters in the accounts what the connection knows of the packets'
-// fate. It returns how many are in flight.
-func (d *sender) look() int {
-	d.acct.Lock()
-	defer d.acct.Unlock()
-	st, now := d.conn.stats(), time.Now()
-	late := d.land(advance(st.tooLate, &d.counted.tooLate))
-	d.ledger.Drop(endpoint.DropTooLate, late.packets)
-	d.ledger.Lost.Add(late.packets)
-	acked := d.land(advance(st.acked, &d.counted.acked))
-	d.ledger.Sent.Add(acked.packets)
-	d.ledger.Bytes.Add(acked.bytes)
-	d.ledger.BytesAcked.Add(acked.bytes)
-	d.ledger.Retransmitted.Add(advance(st.retransmitted, &d.counted.retransmitted))
-	if acked.packets > 0 {
-		d.offered = time.Time{}
-		if len(d.flight) > 0 {
-			d.offered = now
+// drop gives a packet in flight up.
+func (s *sender) drop(r *record) {
+	r.state = gone
+	s.lost++
+	s.pktDropped++
+	s.ledger.Drop(endpoint.DropTooLate, 1)
+	s.ledger.Lost.Add(1)
+}
+
+// missed takes a list of what the peer reports lost (section 4.8.2). What was
+// sent again a moment ago may be on its way. Nothing in flight is looked at
+// twice, whatever the list says.
+func (s *sender) missed(list []byte, at time.Duration) {
+	seen := 0 // of the flight
+	parseLosses(list, func(l span) {
+		if l.first.since(s.first) < 0 && l.first.since(s.first) > -mostHeld {
+			s.giveUp(span{l.first, s.earlier(l.last)}, at)
 		}
-	}
-	d.update(func(s *session) {
-		if acked.packets > 0 {
-			s.acked = now
+		to := min(s.count()-1, l.last.since(s.first))
+		for i := max(seen, l.first.since(s.first)); i <= to; i++ {
+			q := s.first.plus(i)
+			switch r := s.record(q); {
+			case r.state == gone:
+				s.giveUp(span{q, q}, at)
+			case r.state == inFlight && (!r.again || at-r.sent >= s.c.rtt):
+				s.pktLoss++
+				s.want(q, r)
+			}
 		}
-		s.bytes += acked.bytes
-		s.lost += late.packets
-		s.rtt, s.latency = st.rtt, st.sendLatency
+		seen = max(seen, to+1)
 	})
-	return len(d.flight)
 }
 
-// advance moves a counter that never goes back, and returns by how much.
-func advance(to uint64, counter *uint64) uint64 {
-	n := max(to, *counter) - *counter
-	*counter += n
-	return n
-}
-
-type load struct{ packets, bytes uint64 }
-
-// land takes the n oldest packets out of the flight.
-func (d *sender) land(n uint64) load {
-	n = min(n, uint64(len(d.flight)))
-	l := load{packets: n}
-	for _, size := range d.flight[:n] {
-		l.bytes += uint64(size)
+// earlier returns q, or the last that is not in flight any more if that is
+// earlier.
+func (s *sender) earlier(q sequence) sequence {
+	if q.since(s.first) < 0 {
+		return q
 	}
-	d.flight = d.flight[n:]
-	return l
+	return s.first.plus(-1)
 }
 
-func (d *sender) isStuck() bool {
-	d.acct.Lock()
-	defer d.acct.Unlock()
-	return !d.offered.IsZero() && time.Since(d.offered) > d.stuck
+func (s *sender) want(q sequence, r *record) {
+	r.state = wanted
+	s.queue = append(s.queue, q)
 }
 
-// drain lets the peer have what is in flight and the time of the latency to
-// play it: a receiver that is told goodbye throws away what it holds. It gives
-// up when the connection is gone, or longestDrain has passed.
-func (d *sender) drain() {
-	var last time.Time
-	var latency time.Duration
-	d.update(func(s *session) { last, latency = s.sent, s.latency })
-	if last.IsZero() {
+// giveUp tells the peer not to wait for a run (section 3.2.9): it was
+// acknowledged, or is too late.
+func (s *sender) giveUp(l span, at time.Duration) {
+	var b [8]byte
+	l.put(b[:])
+	s.c.control(controlDropReq, 0, b[:], at)
+}
+
+// tick gives up what is too late, and asks after what nobody speaks of.
+func (s *sender) tick(at time.Duration) {
+	if n := s.count(); n == 0 {
+		s.progress = at
+	}
+	if at-s.progress > s.stuck {
+		s.c.end(errStuck)
 		return
 	}
-	played := last.Add(latency + 2*tick)
-	end := time.Now().Add(min(latency+500*time.Millisecond, longestDrain))
-	t := time.NewTicker(tick)
-	defer t.Stop()
-	for now := range t.C {
-		if d.conn.gone.Load() || now.After(end) || d.look() == 0 && now.After(played) {
-			return
+	s.dropLate(at)
+	s.probe(at)
+}
+
+// dropLate gives up what the peer cannot use any more (section 4.6).
+func (s *sender) dropLate(at time.Duration) {
+	if !s.c.terms.flags.TLPKTDROP {
+		return
+	}
+	late := microseconds(at - max(tooLateFloor, s.c.terms.send) - 2*tick)
+	from := s.first
+	for s.count() > 0 {
+		r := s.record(s.first)
+		if int32(late-r.time) < 0 {
+			break
+		}
+		if r.state != gone {
+			s.drop(r)
+		}
+		s.first = s.first.plus(1)
+	}
+	if from != s.first {
+		s.giveUp(span{from, s.first.plus(-1)}, at)
+	}
+}
+
+// probe sends packets again of which neither ACK nor NAK was heard: the last
+// of all, whose loss shows only in what follows, or, where the peer reports a
+// loss once, everything.
+func (s *sender) probe(at time.Duration) {
+	n := s.count()
+	if n == 0 || len(s.queue) > 0 {
+		return
+	}
+	timeout := max(minProbe, s.c.patience()+2*tick) << min(s.probes, 5)
+	last := s.record(s.next.plus(-1))
+	if at-max(s.progress, last.sent) < timeout {
+		return
+	}
+	s.probes++
+	from := n - 1
+	if !s.c.terms.flags.PERIODICNAK {
+		from = max(0, n-burst)
+	}
+	for i := from; i < n; i++ {
+		if q := s.first.plus(i); s.record(q).state == inFlight {
+			s.want(q, s.record(q))
 		}
 	}
 }
 
-// settle closes the accounts: what is still in flight will never be known to
-// have arrived.
-func (d *sender) settle() {
-	d.look()
-	d.acct.Lock()
-	defer d.acct.Unlock()
-	rest := d.land(uint64(len(d.flight)))
-	d.ledger.Drop(endpoint.DropClosed, rest.packets)
+// pump sends what is to be sent again, then what is new: no more than a burst.
+func (s *sender) pump(at time.Duration) (more bool) {
+	left := burst
+	for left > 0 && len(s.queue) > 0 {
+		q := s.queue[0]
+		r := s.record(q)
+		if q.since(s.first) < 0 || q.since(s.next) >= 0 || r.state != wanted {
+			s.queue = s.queue[1:]
+			continue
+		}
+		if s.tokens < int(r.size) {
+			break // as the stream goes on there will be more
+		}
+		s.queue = s.queue[1:]
+		if s.again(q, r, at) {
+			left--
+		}
+	}
+	blocked := len(s.queue) > 0
+	for left > 0 && !s.c.finishing && s.count() < s.window && s.fetch() {
+		s.fresh(at)
+		left--
+	}
+	return left == 0 || blocked && s.tokens >= payloadSize
+}
+
+// again sends a packet that was lost, if the ring still holds it.
+func (s *sender) again(q sequence, r *record, at time.Duration) bool {
+	p, ok := s.cursor.Flow().At(r.position)
+	if !ok {
+		s.drop(r)
+		return false
+	}
+	s.tokens -= int(r.size)
+	s.pktRetrans++
+	s.ledger.Retransmitted.Add(1)
+	r.state, r.again = inFlight, true
+	s.send(q, r, p.Data, flagRetransmitted, at)
+	return true
+}
+
+// fetch has the next payload ready, and reports whether there is one.
+func (s *sender) fetch() bool {
+	for {
+		if s.taken < len(s.packets) {
+			return true
+		}
+		s.packets, s.taken = s.packets[:cap(s.packets)], 0
+		clear(s.packets)
+		n, lost := s.cursor.Poll(s.packets)
+		s.packets = s.packets[:n]
+		if lost > 0 {
+			s.refuse(endpoint.DropOverrun, lost)
+		}
+		if n == 0 {
+			return false
+		}
+		s.place = s.cursor.Position() - uint64(n)
+		s.skip()
+	}
+}
+
+// skip passes over packets that cannot be sent.
+func (s *sender) skip() {
+	for s.taken < len(s.packets) {
+		p := &s.packets[s.taken]
+		switch {
+		case len(p.Data) == 0:
+		case p.Format.Kind == media.Elementary || p.Format.Kind != media.TS && len(p.Data) > payloadSize:
+			s.refuse(endpoint.DropFormat, 1)
+		default:
+			return
+		}
+		s.taken, s.place = s.taken+1, s.place+1
+	}
+}
+
+func (s *sender) refuse(why endpoint.Drop, n uint64) {
+	s.ledger.Taken.Add(n)
+	s.ledger.Drop(why, n)
+}
+
+// fresh sends the payload that fetch has ready: a whole packet, or as many
+// transport packets of it as fit.
+func (s *sender) fresh(at time.Duration) {
+	p := &s.packets[s.taken]
+	size := min(len(p.Data)-s.offset, payloadSize)
+	if s.count() == len(s.flight) {
+		s.grow()
+	}
+	q := s.next
+	s.next = q.plus(1)
+	r := s.record(q)
+	*r = record{position: s.place, offset: uint32(s.offset), size: uint16(size), time: s.stampOf(p.Arrival, at)}
+	if s.c.keys.send != nil {
+		r.parity = int8(s.c.keys.next())
+	}
+	if s.count() == 1 {
+		s.progress = at
+	}
+	s.ledger.Taken.Add(1)
+	s.tokens = min(s.tokens+size*int(s.overhead)/100, spareTokens+int(s.rate.perSecond*s.overhead/100))
+	s.played = at + s.c.terms.send
+	s.sentAt = s.c.when(at)
+	s.send(q, r, p.Data, 0, at)
+	if s.offset += size; s.offset == len(p.Data) {
+		s.offset, s.taken, s.place = 0, s.taken+1, s.place+1
+		s.skip()
+	}
+}
+
+// stampOf is the time that a packet carries: when it arrived in the flow, not
+// when its batch was sent. It does not go back, nor beyond now.
+func (s *sender) stampOf(arrival time.Time, at time.Duration) uint32 {
+	t := microseconds(max(0, min(s.c.at(arrival), at)))
+	if s.next.since(s.isn) != 1 && int32(t-s.stamp) < 0 {
+		t = s.stamp
+	}
+	s.stamp = t
+	return t
+}
+
+// send puts a packet out.
+func (s *sender) send(q sequence, r *record, data []byte, flags uint32, at time.Duration) {
+	payload := data[r.offset:][:r.size]
+	number := uint32(q.since(s.isn))&maxSequence%messageNumbers + 1
+	h := header{sequence: q, flags: flagSolo | flags | number, time: r.time, to: s.c.peerID}
+	if k := s.c.keys.send; k != nil {
+		h.flags |= flagEvenKey << r.parity
+		plain := payload
+		payload = s.c.out.room(len(plain))
+		k.crypt(payload, plain, int(r.parity), q)
+	}
+	r.sent = at
+	s.pktSent++
+	s.rate.add(at, len(payload)+datagramOverhead)
+	b := s.c.out.room(headerSize)
+	h.put(b)
+	s.c.put(b, payload, at)
+}
+
+// grow makes room for more packets in flight.
+func (s *sender) grow() {
+	larger := make([]record, 2*len(s.flight))
+	for i := range s.count() {
+		q := s.first.plus(i)
+		larger[int(q)&(len(larger)-1)] = *s.record(q)
+	}
+	s.flight = larger
+}
+
+// finish lets the peer have what is in flight and the time of the latency to
+// play it: a receiver that is told goodbye throws away what it holds. It gives
+// up after longestDrain.
+func (s *sender) finish(at time.Duration, gone bool) bool {
+	if gone || s.sentAt.IsZero() {
+		return true
+	}
+	if s.count() == 0 && at > s.played+2*tick {
+		return true
+	}
+	return at > s.c.at(s.sentAt)+min(s.c.terms.send+500*time.Millisecond, longestDrain)
+}
+
+// close enters in the ledger what will never be known to have arrived.
+func (s *sender) close(time.Duration) {
+	for i := range s.count() {
+		if s.record(s.first.plus(i)).state != gone {
+			s.ledger.Drop(endpoint.DropClosed, 1)
+		}
+	}
+	s.first, s.queue, s.packets = s.next, nil, nil
+	s.cursor.Close()
+}
+
+func (s *sender) show(f *figures, at time.Duration) {
+	f.bytes, f.lost, f.sent, f.acked, f.latency = s.bytes, s.lost, s.sentAt, s.ackedAt, s.c.terms.send
+	l := &f.link
+	l.PktSent, l.PktSndLoss, l.PktRetrans, l.PktSndDrop = s.pktSent, s.pktLoss, s.pktRetrans, s.pktDropped
+	l.PktFlightSize, l.PktFlowWindow = uint64(s.count()), uint64(s.window)
+	l.MbpsSendRate = s.rate.mbps(at)
+	l.MsSndTsbPdDelay = milliseconds(s.c.terms.send)
+	if s.count() > 0 {
+		span := s.record(s.next.plus(-1)).time - s.record(s.first).time
+		l.MsSndBuf = milliseconds(time.Duration(span) * time.Microsecond)
+	}
 }

@@ -1,11 +1,9 @@
 package srt
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"net/netip"
-	"sync"
 	"time"
 
 	"sluice/relay/endpoint"
@@ -16,6 +14,7 @@ var (
 	errClosed     = errors.New("the peer closed the connection")
 	errSilent     = errors.New("the peer fell silent")
 	errStuck      = errors.New("the peer acknowledged nothing")
+	errReplaced   = errors.New("the peer fell silent and connected anew")
 	errKicked     = errors.New("disconnected by an operator")
 	errNotAllowed = errors.New("no longer allowed to connect")
 	errTooMany    = errors.New("the number of sessions was lowered")
@@ -23,7 +22,7 @@ var (
 
 // endings gives each cause its code.
 var endings = map[error]string{
-	errClosed: "peer_closed", errSilent: "peer_silent", errStuck: "peer_stuck",
+	errClosed: "peer_closed", errSilent: "peer_silent", errStuck: "peer_stuck", errReplaced: "peer_replaced",
 	errKicked: "kicked", errNotAllowed: "not_allowed", errTooMany: "too_many",
 }
 
@@ -40,61 +39,49 @@ func ending(peer netip.AddrPort, cause error) *endpoint.Reason {
 type session struct {
 	id    string
 	conn  *conn
+	loop  *loop
 	since time.Time
-	end   context.CancelCauseFunc // ends the session
-	over  bool                    // end was called; guarded by the gate
-
-	mu       sync.Mutex
-	bytes    uint64 // payload delivered, or received
-	lost     uint64 // packets
-	sent     time.Time
-	acked    time.Time
-	received time.Time
-	rtt      time.Duration
-	latency  time.Duration
+	over  bool // end was called; guarded by the gate
 }
 
 // idLength is the length of a session's id: 65 random bits.
 const idLength = 13
 
-// newSession returns a session and the context that ends with it.
-func newSession(ctx context.Context, c *conn) (*session, context.Context) {
-	ctx, end := context.WithCancelCause(ctx)
-	return &session{id: rand.Text()[:idLength], conn: c, since: time.Now(), end: end}, ctx
+func newSession(c *conn, l *loop) *session {
+	return &session{id: rand.Text()[:idLength], conn: c, loop: l, since: time.Now()}
 }
 
-// cause says why a read failed.
-func (s *session) cause() error {
-	if s.conn.goodbye.Load() {
-		return errClosed
-	}
-	return errSilent
-}
-
-// update changes the session's figures.
-func (s *session) update(f func(*session)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	f(s)
+// end ends the session soon: at once where there is a reason for that, and
+// otherwise when what was taken has been delivered.
+func (s *session) end(cause error) {
+	s.loop.post(func(time.Time) {
+		if _, abrupt := endings[cause]; abrupt || errors.Is(cause, endpoint.ErrSocketsLost) {
+			s.conn.end(cause)
+		} else {
+			s.conn.finish(cause)
+		}
+	})
 }
 
 // A figure is what a session shows of itself.
 type figure struct {
 	endpoint.Session
+	link                  endpoint.Link
 	sent, acked, received time.Time
 }
 
 func (s *session) figure(acknowledged bool) figure {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	f := figure{
-		Session: endpoint.Session{
-			ID: s.id, Peer: s.conn.peer.String(), Since: s.since, Bytes: s.bytes, Lost: s.lost, RTT: s.rtt, Latency: s.latency,
-		},
-		sent: s.sent, acked: s.acked, received: s.received,
+	f := figure{Session: endpoint.Session{ID: s.id, Peer: s.conn.peer.String(), Since: s.since}}
+	shown := s.conn.shown.Load()
+	if shown == nil {
+		return f
 	}
+	f.link = shown.link
+	f.sent, f.acked, f.received = shown.sent, shown.acked, shown.received
+	f.Bytes, f.Lost, f.Latency = shown.bytes, shown.lost, shown.latency
+	f.RTT = time.Duration(shown.link.MsRTT * float64(time.Millisecond))
 	if acknowledged {
-		f.BytesAcked = s.bytes
+		f.BytesAcked = shown.bytes
 	}
 	return f
 }

@@ -43,10 +43,10 @@ func TestFailClosed(t *testing.T) {
 	f := flow.New(flow.DefaultLimits)
 	call := callerConfig("127.0.0.1", relaytest.FreePort(t))
 	for _, err := range []error{
-		NewInput(listenerConfig(), anyone, e).Run(ctx, f),
-		NewOutput(listenerConfig(), anyone, e).Run(ctx, f),
-		NewInput(call, anyone, e).Run(ctx, f),
-		NewOutput(call, anyone, e).Run(ctx, f),
+		NewInput(NewTransport(e.Log), listenerConfig(), anyone, e).Run(ctx, f),
+		NewOutput(NewTransport(e.Log), listenerConfig(), anyone, e).Run(ctx, f),
+		NewInput(NewTransport(e.Log), call, anyone, e).Run(ctx, f),
+		NewOutput(NewTransport(e.Log), call, anyone, e).Run(ctx, f),
 	} {
 		var fault *endpoint.Error
 		if !errors.As(err, &fault) || fault.Phase != endpoint.Connecting {
@@ -66,14 +66,14 @@ func TestDSCP(t *testing.T) {
 			server := markedSocket(t, host)
 			e, _ := env(t)
 			e.DSCP = dscp
-			call := NewOutput(callerConfig(host, server.LocalAddr().(*net.UDPAddr).Port), anyone, e)
+			call := NewOutput(NewTransport(e.Log), callerConfig(host, server.LocalAddr().(*net.UDPAddr).Port), anyone, e)
 			background(t, func(ctx context.Context) error { _ = call.Run(ctx, flow.New(flow.DefaultLimits)); return nil })
 			packet, mark := readMarked(t, server)
 			if mark != dscp {
 				t.Errorf("the caller sends with %d", mark)
 			}
 
-			listening := NewOutput(listenerConfig(), anyone, e)
+			listening := NewOutput(NewTransport(e.Log), listenerConfig(), anyone, e)
 			background(t, func(ctx context.Context) error { return listening.Run(ctx, flow.New(flow.DefaultLimits)) })
 			await(t, "it listens", func() bool { return listening.Status().Phase == endpoint.Listening })
 			// The caller's own induction, sent on to the listener.
@@ -140,7 +140,7 @@ func TestSocketsLost(t *testing.T) {
 	in := runInput(t, cfg)
 	e, _ := env(t)
 	cfg.Mode, cfg.Destinations = ModeCaller, callerConfig("127.0.0.1", in.port(t)).Destinations
-	out := NewOutput(cfg, anyone, e)
+	out := NewOutput(NewTransport(e.Log), cfg, anyone, e)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	done := make(chan error, 1)

@@ -3,7 +3,8 @@
 //
 // A Conn is made from a socket of an uplink. One Reader and one Writer may use
 // it at the same time; they allocate nothing for a datagram. Writes never
-// wait. Receive offload (UDP_GRO) is not used: it would give the datagrams
+// wait; nor do reads of a Conn that is polled: one loop then serves many
+// sockets with one Reader and one Writer. Receive offload (UDP_GRO) is not used: it would give the datagrams
 // that it joins one time of arrival.
 package udp
 
@@ -15,7 +16,6 @@ import (
 	"net"
 	"net/netip"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,16 +32,29 @@ type Options struct {
 	Receive int
 	Send    int
 	Log     *slog.Logger
+	// Polled takes the socket out of the runtime's poller, which would wake a
+	// thread for each datagram: whoever reads looks for himself. All of such a
+	// Conn, Close included, is for one goroutine at a time.
+	Polled bool
 }
 
 // A Conn is a UDP socket that is bound to an uplink's NIC.
 type Conn struct {
-	conn   *net.UDPConn
-	raw    syscall.RawConn
+	conn   *net.UDPConn // nil where the socket is polled
+	raw    rawConn
+	local  netip.AddrPort
 	nic    string
 	index  int  // of the NIC, 0 where it is not known
 	six    bool // an IPv6 socket, which may serve IPv4 too
 	missed atomic.Uint64
+	lost   uint32 // the Reader's: the kernel's count of what did not fit, as last told
+	whole  bool   // the Writer's: segmentation offload does not work here
+}
+
+// A rawConn is what Readers and Writers need of a syscall.RawConn.
+type rawConn interface {
+	Read(func(fd uintptr) (done bool)) error
+	Write(func(fd uintptr) (done bool)) error
 }
 
 // Listen opens a port (0: any) on all addresses of the uplink. The network is
@@ -62,17 +75,37 @@ func Call(ctx context.Context, up endpoint.Uplink, to netip.AddrPort, o Options)
 	if to.Addr().IsMulticast() {
 		return open(ctx, up, network, netip.AddrPort{}, o)
 	}
-	// Connecting a datagram socket sends nothing, and tells the address.
-	probe, err := up.Dialer().DialContext(ctx, network, to.String())
+	local, err := Source(ctx, up, to)
 	if err != nil {
-		return nil, endpoint.Fail(endpoint.Connecting, err, "socket_failed", "%s cannot be sent to through %s", to.Addr(), up.Name())
+		return nil, err
 	}
-	local, _ := probe.LocalAddr().(*net.UDPAddr)
-	probe.Close()
-	if local == nil {
-		return nil, endpoint.Fail(endpoint.Unworkable, nil, "socket_failed", "the socket on %s is not UDP", up.Name())
+	return Open(ctx, up, local, o)
+}
+
+// Source is the uplink's address from which another is reached. The error is
+// an *endpoint.Error.
+func Source(ctx context.Context, up endpoint.Uplink, to netip.AddrPort) (netip.Addr, error) {
+	// Connecting a datagram socket sends nothing, and tells the address.
+	probe, err := up.Dialer().DialContext(ctx, "udp", to.String())
+	if err != nil {
+		return netip.Addr{}, endpoint.Fail(endpoint.Connecting, err, "socket_failed", "%s cannot be sent to through %s", to.Addr(), up.Name())
 	}
-	return open(ctx, up, network, netip.AddrPortFrom(local.AddrPort().Addr().Unmap(), 0), o)
+	defer probe.Close()
+	local, ok := probe.LocalAddr().(*net.UDPAddr)
+	if !ok {
+		return netip.Addr{}, endpoint.Fail(endpoint.Unworkable, nil, "socket_failed", "the socket on %s is not UDP", up.Name())
+	}
+	return local.AddrPort().Addr().Unmap(), nil
+}
+
+// Open opens a socket on any port of one address of the uplink. The error is
+// an *endpoint.Error.
+func Open(ctx context.Context, up endpoint.Uplink, local netip.Addr, o Options) (*Conn, error) {
+	network := "udp4"
+	if local.Is6() {
+		network = "udp6"
+	}
+	return open(ctx, up, network, netip.AddrPortFrom(local, 0), o)
 }
 
 func open(ctx context.Context, up endpoint.Uplink, network string, at netip.AddrPort, o Options) (*Conn, error) {
@@ -110,6 +143,9 @@ func newConn(conn *net.UDPConn, nic string, o Options) (*Conn, error) {
 		return nil, err
 	}
 	c := &Conn{conn: conn, raw: raw, nic: nic}
+	if a, ok := conn.LocalAddr().(*net.UDPAddr); ok {
+		c.local = a.AddrPort()
+	}
 	if ifi, err := net.InterfaceByName(nic); err == nil {
 		c.index = ifi.Index
 	}
@@ -117,22 +153,27 @@ func newConn(conn *net.UDPConn, nic string, o Options) (*Conn, error) {
 	if err := raw.Control(func(fd uintptr) { refused = c.setUp(int(fd), o) }); err != nil {
 		return nil, err
 	}
-	return c, refused
+	if refused != nil || !o.Polled {
+		return c, refused
+	}
+	return c, c.detach(raw)
 }
 
 // LocalAddr is where the socket is bound.
-func (c *Conn) LocalAddr() netip.AddrPort {
-	a, _ := c.conn.LocalAddr().(*net.UDPAddr)
-	return a.AddrPort()
-}
+func (c *Conn) LocalAddr() netip.AddrPort { return c.local }
 
 // Missed counts the datagrams that arrived and did not fit the receive buffer,
 // as far as the Reader has heard of them.
 func (c *Conn) Missed() uint64 { return c.missed.Load() }
 
 // SetReadDeadline ends reads with os.ErrDeadlineExceeded from t on; the zero
-// time takes the deadline away.
+// time takes the deadline away. It is not for a Conn that is polled.
 func (c *Conn) SetReadDeadline(t time.Time) error { return c.conn.SetReadDeadline(t) }
 
 // Close ends reads and writes with net.ErrClosed.
-func (c *Conn) Close() error { return c.conn.Close() }
+func (c *Conn) Close() error {
+	if p, ok := c.raw.(*polled); ok {
+		return p.close()
+	}
+	return c.conn.Close()
+}

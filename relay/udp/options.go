@@ -27,6 +27,7 @@ func (c *Conn) setUp(fd int, o Options) error {
 		return fmt.Errorf("SO_DOMAIN: %w", err)
 	}
 	c.six = domain == unix.AF_INET6
+	c.whole = !segments(fd)
 	required := []option{
 		{"SO_TIMESTAMPNS", unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1},
 		{"SO_RXQ_OVFL", unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1},

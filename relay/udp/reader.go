@@ -28,10 +28,9 @@ type Reader struct {
 	buffers   []byte
 	datagrams []Datagram
 
-	got   int
+	got   int // buffers that the kernel filled last
 	errno unix.Errno
 	read  func(fd uintptr) bool // made once, so that reading does not allocate it
-	lost  uint32                // the kernel's count of what did not fit, as last told
 }
 
 // NewReader returns a Reader of up to batch datagrams at a time, each of up to
@@ -54,6 +53,7 @@ func NewReader(c *Conn, batch, size int) *Reader {
 		h.SetIovlen(1)
 		h.Name = (*byte)(unsafe.Pointer(&r.names[i]))
 		h.Control = &r.controls[i*controlRoom]
+		r.reset(i)
 	}
 	r.read = func(fd uintptr) bool {
 		for {
@@ -72,29 +72,38 @@ func NewReader(c *Conn, batch, size int) *Reader {
 	return r
 }
 
+// Use has the Reader read another socket from now on.
+func (r *Reader) Use(c *Conn) { r.conn = c }
+
 // Read waits for datagrams and returns all that there are, up to a batch, in
-// the order in which they came. They are valid until the next call. The error
-// is net.ErrClosed, os.ErrDeadlineExceeded, or the kernel's.
+// the order in which they came. They are valid until the next call. Where the
+// socket is polled it does not wait, and there may be none. The error is
+// net.ErrClosed, os.ErrDeadlineExceeded, or the kernel's.
 func (r *Reader) Read() ([]Datagram, error) {
 	for {
 		if err := r.receive(); err != nil {
 			return nil, err
 		}
-		if r.take(time.Now()); len(r.datagrams) > 0 {
+		if r.take(time.Now()); len(r.datagrams) > 0 || r.conn.conn == nil {
 			return r.datagrams, nil
 		}
 	}
 }
 
+// reset makes a buffer ready to be filled.
+func (r *Reader) reset(i int) {
+	h := &r.headers[i].header
+	h.Namelen = uint32(len(r.names[i]))
+	h.SetControllen(controlRoom)
+	h.Flags = 0
+}
+
 // receive waits for the kernel to fill the buffers.
 func (r *Reader) receive() error {
-	for i := range r.headers {
-		h := &r.headers[i].header
-		h.Namelen = uint32(len(r.names[i]))
-		h.SetControllen(controlRoom)
-		h.Flags = 0
+	for i := range r.got {
+		r.reset(i)
 	}
-	r.got = 0
+	r.got, r.errno = 0, 0
 	if err := r.conn.raw.Read(r.read); err != nil {
 		return err
 	}
@@ -137,8 +146,8 @@ func (r *Reader) control(d *Datagram, oob []byte, now time.Time) {
 			d.Arrival = arrival(now, time.Unix(ts.Unix()))
 		case h.Level == unix.SOL_SOCKET && h.Type == unix.SO_RXQ_OVFL && len(data) >= 4:
 			lost := binary.NativeEndian.Uint32(data)
-			r.conn.missed.Add(uint64(lost - r.lost)) // it may go round
-			r.lost = lost
+			r.conn.missed.Add(uint64(lost - r.conn.lost)) // it may go round
+			r.conn.lost = lost
 		}
 	}
 }

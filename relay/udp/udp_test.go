@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -90,7 +91,7 @@ func TestWriteRead(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, offload %v", c.name, offload), func(t *testing.T) {
 				from, to := listen(t, c.from, Options{}), listen(t, c.to, Options{Receive: 4 << 20})
 				w, r := NewWriter(from, 32), NewReader(to, 32, 2000)
-				w.offload = w.offload && offload
+				w.conn.whole = w.conn.whole || !offload
 				for _, n := range []int{1, 2, 16, 17, 33, 100} {
 					messages := numbered(n, 1328, at(c.addr, to))
 					messages[n-1].Payload = messages[n-1].Payload[:100] // the last may be shorter
@@ -175,7 +176,7 @@ func TestOffloadRefused(t *testing.T) {
 	for _, errno := range []unix.Errno{unix.EINVAL, unix.EIO, unix.EMSGSIZE} {
 		from, to := listen(t, "udp4", Options{}), listen(t, "udp4", Options{})
 		w := NewWriter(from, 32)
-		if !w.offload {
+		if w.conn.whole {
 			t.Skip("this kernel knows no segmentation offload")
 		}
 		write, refused := w.write, 0
@@ -193,7 +194,7 @@ func TestOffloadRefused(t *testing.T) {
 			t.Fatalf("%v: wrote %d: %v", errno, sent, err)
 		}
 		check(t, messages[1:], collect(t, NewReader(to, 64, 2000), 49))
-		if refused != 1 || w.offload {
+		if refused != 1 || !w.conn.whole {
 			t.Errorf("%v: offload was tried %d times", errno, refused)
 		}
 	}
@@ -338,7 +339,7 @@ func TestOptions(t *testing.T) {
 		"udp6": {unix.IPPROTO_IPV6, unix.IPV6_TCLASS, unix.IPV6_UNICAST_HOPS, unix.IPV6_MULTICAST_HOPS},
 	} {
 		c := listen(t, network, Options{DSCP: 34, TTL: 7})
-		_ = c.raw.Control(func(fd uintptr) {
+		_ = c.raw.(syscall.RawConn).Control(func(fd uintptr) {
 			for i, want := range []int{34 << 2, 7, 7} {
 				if got, err := unix.GetsockoptInt(int(fd), level[0], level[1+i]); got != want || err != nil {
 					t.Errorf("%s: option %d is %d, %v: want %d", network, level[1+i], got, err, want)
@@ -418,7 +419,7 @@ func BenchmarkWrite(b *testing.B) {
 	for _, offload := range []bool{true, false} {
 		run(fmt.Sprintf("offload=%v", offload), func(c *Conn) func([]Message) {
 			w := NewWriter(c, 32)
-			w.offload = w.offload && offload
+			w.conn.whole = w.conn.whole || !offload
 			return func(m []Message) {
 				if _, err := w.Write(m); err != nil && !errors.Is(err, unix.EAGAIN) {
 					b.Fatal(err)

@@ -28,7 +28,6 @@ const (
 // A Writer sends datagrams in batches. It is for one goroutine.
 type Writer struct {
 	conn     *Conn
-	offload  bool // segmentation offload works, as far as is known
 	headers  []mmsghdr
 	iovecs   []unix.Iovec // two for each message
 	names    []name
@@ -44,7 +43,7 @@ type Writer struct {
 // NewWriter returns a Writer of up to batch datagrams in a system call.
 func NewWriter(c *Conn, batch int) *Writer {
 	w := &Writer{
-		conn: c, offload: c.segments(),
+		conn:     c,
 		headers:  make([]mmsghdr, batch),
 		iovecs:   make([]unix.Iovec, 2*batch),
 		names:    make([]name, batch),
@@ -65,13 +64,13 @@ func NewWriter(c *Conn, batch int) *Writer {
 }
 
 // segments tells whether the kernel knows segmentation offload (Linux 4.18).
-func (c *Conn) segments() (known bool) {
-	_ = c.raw.Control(func(fd uintptr) {
-		_, err := unix.GetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_SEGMENT)
-		known = err == nil
-	})
-	return known
+func segments(fd int) bool {
+	_, err := unix.GetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT)
+	return err == nil
 }
+
+// Use has the Writer write to another socket from now on.
+func (w *Writer) Use(c *Conn) { w.conn = c }
 
 // Write sends the messages in order and returns how many were sent. It does
 // not wait: where that is fewer than all, the error says why the next one was
@@ -101,8 +100,8 @@ func (w *Writer) some(messages []Message) (sent int, err error) {
 			return sent, err
 		}
 		if w.errno != 0 {
-			if w.offload && w.groups[w.first] > 1 && refusesOffload(w.errno) {
-				w.offload = false // for this socket: the rest goes one by one
+			if !w.conn.whole && w.groups[w.first] > 1 && refusesOffload(w.errno) {
+				w.conn.whole = true // for this socket: the rest goes one by one
 				return sent, nil
 			}
 			return sent, w.errno
@@ -131,7 +130,7 @@ func refusesOffload(errno unix.Errno) bool {
 func (w *Writer) prepare(messages []Message) (n, headers int) {
 	for n < len(messages) && n < len(w.headers) && w.conn.takes(messages[n].To) {
 		group := 1
-		if w.offload {
+		if !w.conn.whole {
 			group = alike(messages[n:min(len(messages), len(w.headers))])
 		}
 		w.header(headers, n, messages[n:n+group])

@@ -1,15 +1,16 @@
-package rtp
+package endpoint_test
 
 import (
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"sluice/relay/endpoint"
 	"sluice/relay/relaytest"
 )
 
-// A leg that failed rests, but not once its uplink has become ready, or is
-// another one.
+// What failed rests, but not once its uplink has become ready, or is another
+// one.
 func TestRestEndsWithItsUplink(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -24,14 +25,13 @@ func TestRestEndsWithItsUplink(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				up := relaytest.NewUplink("wan0")
-				l := &leg{uplink: up}
 				go func() {
 					time.Sleep(time.Second)
 					c.change(up)
 				}()
 				began := time.Now()
-				renewed := l.rest(t.Context(), 30*time.Second)
-				if took := time.Since(began); took < c.want || took > c.want+2*lookEvery || renewed != (c.want < 30*time.Second) {
+				renewed := endpoint.Rest(t.Context(), up, 30*time.Second)
+				if took := time.Since(began); took < c.want || took > c.want+400*time.Millisecond || renewed != (c.want < 30*time.Second) {
 					t.Errorf("renewed %t after %v", renewed, took)
 				}
 			})

@@ -1,0 +1,163 @@
+package srt
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/pbkdf2"
+	"crypto/rand"
+	"crypto/sha1"
+	"encoding/binary"
+	"errors"
+
+	"github.com/benburkert/openpgp/aes/keywrap"
+	"github.com/datarhei/gosrt/packet"
+
+	"sluice/relay/endpoint"
+)
+
+// What can be wrong with key material.
+var (
+	errKeyLength = errors.New("the key material is of another length")
+	errBadSecret = errors.New("the passphrase does not open the key material")
+)
+
+const (
+	saltSize     = 16
+	kekRounds    = 2048 // of PBKDF2 (draft-sharabayko-srt-01 section 6.1.4)
+	wrapOverhead = 8    // of a wrapped key (RFC 3394)
+)
+
+// A keyring holds the keys of one direction of a connection: an even and an
+// odd stream encrypting key (SEK), of which one is in use while the other is
+// exchanged, wrapped by a key made of the passphrase (KEK).
+//
+// gosrt's package crypto does the same, but expands the key for each packet
+// anew and does not let its keys out; its wire format is used here.
+type keyring struct {
+	passphrase endpoint.Secret
+	length     int // of keys, bytes
+	salt       [saltSize]byte
+	kek        []byte
+	keys       [2][]byte // even, odd; nil: not known
+	blocks     [2]cipher.Block
+	counter    [aes.BlockSize]byte // scratch
+}
+
+// parities are the two keys by their names on the wire.
+var parities = [2]packet.PacketEncryption{packet.EvenKeyEncrypted, packet.OddKeyEncrypted}
+
+// newKeyring makes an even key. It takes about a millisecond.
+func newKeyring(passphrase endpoint.Secret, length int) (*keyring, error) {
+	k := &keyring{passphrase: passphrase, length: length}
+	_, _ = rand.Read(k.salt[:]) // never fails
+	if err := k.derive(); err != nil {
+		return nil, err
+	}
+	return k, k.renew(0)
+}
+
+// openKeyring takes the keys that a peer made. The error is errKeyLength where
+// they are of another length, errBadSecret where the passphrase is another. It
+// takes about a millisecond.
+func openKeyring(m *packet.CIFKeyMaterialExtension, passphrase endpoint.Secret, length int) (*keyring, error) {
+	if int(m.KLen) != length {
+		return nil, errKeyLength
+	}
+	k := &keyring{passphrase: passphrase, length: length}
+	copy(k.salt[:], m.Salt)
+	if err := k.derive(); err != nil {
+		return nil, err
+	}
+	return k, k.accept(m)
+}
+
+// derive makes the key encrypting key (section 6.1.4).
+func (k *keyring) derive() (err error) {
+	k.kek, err = pbkdf2.Key(sha1.New, k.passphrase.Reveal(), k.salt[saltSize-8:], kekRounds, k.length)
+	return err
+}
+
+// renew makes a new key of a parity.
+func (k *keyring) renew(parity int) error {
+	key := make([]byte, k.length)
+	_, _ = rand.Read(key) // never fails
+	return k.set(parity, key)
+}
+
+func (k *keyring) set(parity int, key []byte) error {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return err
+	}
+	k.keys[parity], k.blocks[parity] = key, block
+	return nil
+}
+
+// opens tells whether accept can do without making a key encrypting key, which
+// takes a millisecond.
+func (k *keyring) opens(m *packet.CIFKeyMaterialExtension) bool {
+	return len(m.Salt) == 0 || bytes.Equal(m.Salt, k.salt[:])
+}
+
+// accept takes the keys of a message, if they are under the salt that is in
+// use.
+func (k *keyring) accept(m *packet.CIFKeyMaterialExtension) error {
+	if int(m.KLen) != k.length {
+		return errKeyLength
+	}
+	if !k.opens(m) || m.Cipher != cipherCTR {
+		return errBadSecret
+	}
+	keys, err := keywrap.Unwrap(k.kek, m.Wrap)
+	if err != nil || len(keys) == 0 || len(keys)%k.length != 0 {
+		return errBadSecret
+	}
+	for parity, name := range parities {
+		if m.KeyBasedEncryption&name == 0 || len(keys) < k.length {
+			continue
+		}
+		if err := k.set(parity, keys[:k.length]); err != nil {
+			return err
+		}
+		keys = keys[k.length:]
+	}
+	return nil
+}
+
+// cipherCTR is AES-CTR in a message of key material (section 3.2.2).
+const cipherCTR = 2
+
+// message returns the keys that are known, wrapped.
+func (k *keyring) message() (*packet.CIFKeyMaterialExtension, error) {
+	m := &packet.CIFKeyMaterialExtension{
+		Version: 1, PacketType: 2, Sign: 0x2029, Cipher: cipherCTR, StreamEncapsulation: 2,
+		SLen: saltSize, KLen: uint16(k.length), Salt: bytes.Clone(k.salt[:]),
+	}
+	var keys []byte
+	for parity, name := range parities {
+		if k.keys[parity] != nil {
+			keys = append(keys, k.keys[parity]...)
+			m.KeyBasedEncryption |= name
+		}
+	}
+	var err error
+	m.Wrap, err = keywrap.Wrap(k.kek, keys)
+	return m, err
+}
+
+// twin returns a keyring with the same keys, for the other direction.
+func (k *keyring) twin() *keyring {
+	t := *k
+	return &t
+}
+
+// crypt encrypts or decrypts a payload with the key of a parity, which must be
+// known (section 6.1.2). dst and src may be the same.
+func (k *keyring) crypt(dst, src []byte, parity int, s sequence) {
+	copy(k.counter[:], k.salt[:saltSize-2])
+	k.counter[14], k.counter[15] = 0, 0
+	at := k.counter[10:14]
+	binary.BigEndian.PutUint32(at, binary.BigEndian.Uint32(at)^uint32(s))
+	cipher.NewCTR(k.blocks[parity], k.counter[:]).XORKeyStream(dst, src)
+}

@@ -1,0 +1,260 @@
+package srt
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"sluice/relay/endpoint"
+	"sluice/relay/udp"
+)
+
+// The times of a loop.
+const (
+	// tick is the window in which datagrams are gathered: what arrives in it
+	// is handled together, and what it brings about leaves together. Times on
+	// the wire are those of the packets, not of the window.
+	tick = 10 * time.Millisecond
+	// shortTick is that of the shortest latencies: a lost packet must be asked
+	// for and sent again within it.
+	shortTick = time.Millisecond
+	// tickShare of a connection's latency is what the window may take of it.
+	tickShare = 12
+	// paceEvery is how long a peer has to itself between two bursts.
+	paceEvery = time.Millisecond
+)
+
+// The sizes of a loop.
+const (
+	readBatch    = 64       // datagrams in a system call
+	mostReads    = 64       // system calls for a socket in a tick
+	writeBatch   = 512      // datagrams in a system call
+	socketBuffer = 8 << 20  // asked for, bytes: half a second at 100 Mbit/s
+	arenaBlock   = 64 << 10 // bytes
+)
+
+// A loop serves many connections with one goroutine and one timer:
+//
+//	each tick: read all sockets -> connections that receive -> those that send -> write all
+//	between:   peers for whom there was more than a burst
+//
+// Everything that belongs to a loop is touched by its goroutine alone; others
+// post functions to it.
+type loop struct {
+	log  *slog.Logger
+	wake chan struct{} // capacity 1
+	done chan struct{} // closed when run returns
+	work sync.WaitGroup
+
+	mu     sync.Mutex
+	posted []func(now time.Time)
+
+	stopping          bool
+	sockets           []*socket
+	inbound, outbound []*conn
+	busy              []*conn // for whom there is more to send
+	window            time.Duration
+	waiting           int // packets that were put
+	reader            *udp.Reader
+	writer            *udp.Writer
+	arena             arena
+}
+
+func newLoop(log *slog.Logger) *loop {
+	return &loop{
+		log: log, wake: make(chan struct{}, 1), done: make(chan struct{}), window: tick,
+		reader: udp.NewReader(nil, readBatch, maxDatagram+headerSize), writer: udp.NewWriter(nil, writeBatch),
+	}
+}
+
+// post has the loop call f soon.
+func (l *loop) post(f func(now time.Time)) {
+	l.mu.Lock()
+	l.posted = append(l.posted, f)
+	l.mu.Unlock()
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// do has the loop call f, and waits for it.
+func (l *loop) do(f func(now time.Time)) {
+	done := make(chan struct{})
+	l.post(func(now time.Time) {
+		defer close(done)
+		f(now)
+	})
+	<-done
+}
+
+// stop ends the loop, whose sockets are closed already.
+func (l *loop) stop() {
+	l.post(func(time.Time) { l.stopping = true })
+	<-l.done
+	l.work.Wait()
+}
+
+func (l *loop) run() {
+	defer close(l.done)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	due := time.Now()
+	for {
+		now := time.Now()
+		l.runPosted(now)
+		if l.stopping {
+			return
+		}
+		if !now.Before(due) {
+			l.tick(now)
+			if due = due.Add(l.window); due.Before(now) {
+				due = now.Add(l.window)
+			}
+		} else {
+			l.pump(now)
+		}
+		l.flush()
+		wait := time.Until(due)
+		if len(l.busy) > 0 {
+			wait = min(wait, paceEvery)
+		}
+		timer.Reset(wait)
+		select {
+		case <-timer.C:
+		case <-l.wake:
+		}
+	}
+}
+
+func (l *loop) runPosted(now time.Time) {
+	l.mu.Lock()
+	posted := l.posted
+	l.posted = nil
+	l.mu.Unlock()
+	for _, f := range posted {
+		f(now)
+	}
+}
+
+// tick does everything once. Those that receive come first, so that what they
+// publish leaves in the same tick.
+func (l *loop) tick(now time.Time) {
+	for _, s := range l.sockets {
+		s.read(now)
+		s.tick(now)
+	}
+	for _, c := range l.inbound {
+		l.tickConn(c, now)
+	}
+	for _, c := range l.outbound {
+		l.tickConn(c, now)
+	}
+	l.busy = append(l.busy[:0], l.outbound...)
+	l.pump(now)
+	over := func(c *conn) bool { return c.over }
+	l.inbound, l.outbound = slices.DeleteFunc(l.inbound, over), slices.DeleteFunc(l.outbound, over)
+	for _, s := range l.sockets {
+		s.sweep()
+	}
+	l.fit()
+}
+
+// pump sends to those that are busy, and keeps those for whom there is more.
+func (l *loop) pump(now time.Time) {
+	l.busy = slices.DeleteFunc(l.busy, func(c *conn) bool {
+		more := l.pumpConn(c, now)
+		if l.waiting >= writeBatch {
+			l.flush()
+		}
+		return !more
+	})
+}
+
+// fit makes the window suit the shortest latency.
+func (l *loop) fit() {
+	l.window = tick
+	for _, all := range [...][]*conn{l.inbound, l.outbound} {
+		for _, c := range all {
+			l.window = min(l.window, max(shortTick, max(c.terms.receive, c.terms.send)/tickShare))
+		}
+	}
+}
+
+// add takes a connection in.
+func (l *loop) add(c *conn, s *socket) {
+	s.conns[c.id] = c
+	if _, ok := c.half.(*sender); ok {
+		l.outbound = append(l.outbound, c)
+	} else {
+		l.inbound = append(l.inbound, c)
+	}
+	c.show(0)
+}
+
+// flush writes what was put, and takes its memory back.
+func (l *loop) flush() {
+	if l.waiting == 0 {
+		return
+	}
+	for _, s := range l.sockets {
+		s.write()
+	}
+	l.waiting = 0
+	l.arena.reset()
+}
+
+func (l *loop) takeConn(c *conn, h header, body []byte, arrival time.Time) {
+	defer l.caught(c)
+	c.take(h, body, arrival)
+}
+
+func (l *loop) tickConn(c *conn, now time.Time) {
+	defer l.caught(c)
+	c.tick(now)
+}
+
+func (l *loop) pumpConn(c *conn, now time.Time) bool {
+	defer l.caught(c)
+	return !c.over && c.half.pump(c.at(now))
+}
+
+// caught ends a connection that panicked, so that it hurts no other.
+func (l *loop) caught(c *conn) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	l.log.Error("an SRT connection panicked", "peer", c.peer, "value", fmt.Sprint(v), "stack", string(debug.Stack()))
+	if c.over { // while it ended
+		return
+	}
+	c.over = true
+	c.ended(endpoint.Fail(endpoint.Connecting, nil, "internal_fault", "the connection stopped by a fault of this software"))
+}
+
+// An arena is memory that is given out piece by piece and taken back all at
+// once.
+type arena struct {
+	blocks [][]byte
+	block  int // in use
+	used   int // of it
+}
+
+// alloc returns n bytes, at most arenaBlock.
+func (a *arena) alloc(n int) []byte {
+	if a.block < len(a.blocks) && a.used+n > arenaBlock {
+		a.block, a.used = a.block+1, 0
+	}
+	if a.block == len(a.blocks) {
+		a.blocks = append(a.blocks, make([]byte, arenaBlock))
+	}
+	b := a.blocks[a.block][a.used : a.used+n : a.used+n]
+	a.used += n
+	return b
+}
+
+func (a *arena) reset() { a.block, a.used = 0, 0 }

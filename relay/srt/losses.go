@@ -1,0 +1,118 @@
+package srt
+
+import (
+	"slices"
+	"time"
+)
+
+// mostTolerance is how far packets may overtake each other before their
+// absence is reported, at most (SRTO_LOSSMAXTTL).
+const mostTolerance = 64
+
+// tolerated is how long a loss is kept back at most.
+const tolerated = 20 * time.Millisecond
+
+// A loss is a run of packets that are missing.
+type loss struct {
+	span
+	found    time.Duration // when it was noticed
+	reported bool          // in a NAK
+}
+
+// losses are what a receiver misses, oldest first.
+//
+// A gap is not reported as long as packets are known to overtake each other by
+// more: the tolerance grows with what is seen of that, and shrinks while all
+// is in order (libsrt's SRTO_LOSSMAXTTL; draft-sharabayko-srt-01 section 4.8.2).
+type losses struct {
+	list      []loss
+	tolerance int // packets
+	ordered   int // packets in order, one after the other
+}
+
+// orderedEnough is how many packets in order lower the tolerance by one.
+const orderedEnough = 50
+
+// add notes that a run is missing: the highest numbers so far.
+func (l *losses) add(s span, now time.Duration) {
+	l.list = append(l.list, loss{span: s, found: now})
+	l.ordered = 0
+}
+
+// inOrder notes a packet that came right after the one before.
+func (l *losses) inOrder() {
+	if l.ordered++; l.ordered >= orderedEnough {
+		l.ordered = 0
+		l.tolerance = max(0, l.tolerance-1)
+	}
+}
+
+// overtaken notes a packet that came, not as a retransmission, after others
+// that were sent up to distance later.
+func (l *losses) overtaken(distance int) {
+	l.tolerance = max(l.tolerance, min(distance, mostTolerance))
+	l.ordered = 0
+}
+
+// find returns the place of the run that holds s, or of the first after it.
+func (l *losses) find(s sequence) (at int, found bool) {
+	at, _ = slices.BinarySearchFunc(l.list, s, func(e loss, s sequence) int {
+		if e.last.since(s) < 0 {
+			return -1
+		}
+		return 1
+	})
+	return at, at < len(l.list) && l.list[at].first.since(s) <= 0
+}
+
+// remove takes one number out: it has come.
+func (l *losses) remove(s sequence) {
+	at, found := l.find(s)
+	if !found {
+		return
+	}
+	e := &l.list[at]
+	switch {
+	case e.first == e.last:
+		l.list = slices.Delete(l.list, at, at+1)
+	case e.first == s:
+		e.first = s.plus(1)
+	case e.last == s:
+		e.last = s.plus(-1)
+	default:
+		rest := *e
+		rest.first = s.plus(1)
+		e.last = s.plus(-1)
+		l.list = slices.Insert(l.list, at+1, rest)
+	}
+}
+
+// below takes out all numbers before s: they are given up.
+func (l *losses) below(s sequence) {
+	at, found := l.find(s)
+	l.list = slices.Delete(l.list, 0, at)
+	if found {
+		l.list[0].first = s
+	}
+}
+
+// appendReport appends to a loss list what is missing. Where all is false,
+// only what was never reported. A gap is kept back while packets up to top may
+// have overtaken it.
+func (l *losses) appendReport(b []byte, all bool, top sequence, now time.Duration) []byte {
+	for i := range l.list {
+		e := &l.list[i]
+		if !e.reported && top.since(e.last)-1 <= l.tolerance && now-e.found < tolerated {
+			break // so do those after it
+		}
+		if e.reported && !all {
+			continue
+		}
+		if len(b)+8 > lossListSize {
+			break
+		}
+		e.reported = true
+		b = appendLoss(b, e.span)
+	}
+	return b
+}
