@@ -59,7 +59,7 @@ func (e *Engine) observeInput(now time.Time, s *stream, in *inputItem) InputRepo
 		f.status = end.Status()
 	}
 	if !g.running {
-		f.status.Sessions, f.status.Peer = nil, ""
+		f.status.Sessions, f.status.Links, f.status.Peer = nil, nil, ""
 	}
 	state, why := inputState(f)
 	in.watch.see(now, state, in.ledger.Bytes.Load())
@@ -80,7 +80,7 @@ func (e *Engine) observeOutput(now time.Time, s *stream, out *outputItem) Output
 		f.status = end.Status()
 	}
 	if !g.running {
-		f.status.Sessions = nil
+		f.status.Sessions, f.status.Links = nil, nil
 	}
 	state, why := outputState(f)
 	out.watch.see(now, state, out.ledger.Bytes.Load())
