@@ -100,7 +100,7 @@ func inputFigures(i relay.InputReport) config.InputFigures {
 			Retransmitted: i.Counters.Retransmitted, Dropped: reasons(i.Counters.Dropped),
 		},
 		RTTMs: milliseconds(i.Status.RTT), LatencyMs: milliseconds(i.Status.Latency),
-		Sessions: sessions(i.Status.Sessions),
+		Sessions: sessions(i.Status.Sessions), SRT: links(i.Status.Links),
 	}
 }
 
@@ -113,7 +113,7 @@ func outputFigures(o relay.OutputReport) config.OutputFigures {
 		},
 		RTTMs: milliseconds(o.Status.RTT), LatencyMs: milliseconds(o.Status.Latency),
 		Reconnections: o.Counters.Reconnections, Refused: o.Counters.Refused,
-		Sessions: sessions(o.Status.Sessions),
+		Sessions: sessions(o.Status.Sessions), SRT: links(o.Status.Links),
 	}
 }
 

@@ -200,6 +200,7 @@ type InputFigures struct {
 	RTTMs      float64          `json:"rtt_ms"`
 	LatencyMs  float64          `json:"latency_ms"`
 	Sessions   []SessionFigures `json:"sessions"`
+	SRT        []LinkFigures    `json:"srt,omitempty"`
 }
 
 // InputPackets counts an input's packets since the process started.
@@ -222,6 +223,7 @@ type OutputFigures struct {
 	Reconnections uint64           `json:"reconnections"`
 	Refused       uint64           `json:"refused"`
 	Sessions      []SessionFigures `json:"sessions"`
+	SRT           []LinkFigures    `json:"srt,omitempty"`
 }
 
 // OutputPackets counts an output's packets since the process started.
@@ -238,6 +240,14 @@ type SessionFigures struct {
 	Peer       string    `json:"peer"`
 	Since      time.Time `json:"since"`
 	BitrateBps uint64    `json:"bitrate_bps"`
+}
+
+// LinkFigures are those of one SRT connection.
+type LinkFigures struct {
+	endpoint.Link
+	// AdvisedLatencyMs is the least latency_ms that suits the path; 0 until
+	// the path is known.
+	AdvisedLatencyMs int `json:"advised_latency_ms,omitempty"`
 }
 
 // SystemFigures are those of the box.
