@@ -105,6 +105,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			}
 			gauge(inputRTT, i.Status.RTT.Seconds(), f.ID, i.ID)
 			gauge(inputLatency, i.Status.Latency.Seconds(), f.ID, i.ID)
+			collectLinks(inputLinks, i.Status.Links, func(d *prometheus.Desc, v float64) { gauge(d, v, f.ID, i.ID) })
 		}
 		for _, o := range f.Outputs {
 			gauge(outputState, 1, f.ID, o.ID, string(o.State))
@@ -122,6 +123,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			gauge(outputSessions, float64(len(o.Status.Sessions)), f.ID, o.ID)
 			gauge(outputRTT, o.Status.RTT.Seconds(), f.ID, o.ID)
 			gauge(outputLatency, o.Status.Latency.Seconds(), f.ID, o.ID)
+			collectLinks(outputLinks, o.Status.Links, func(d *prometheus.Desc, v float64) { gauge(d, v, f.ID, o.ID) })
 		}
 	}
 }
