@@ -28,22 +28,26 @@ func completeBy(cmd *cobra.Command, flag string, complete cobra.CompletionFunc) 
 	}
 }
 
-// known returns the flows and outputs that the box has; none if it cannot be
-// asked.
-func (c *command) known(ctx context.Context) (flows, outputs []string) {
+// configured returns the flows that the box has; none if it cannot be asked.
+func (c *command) configured(ctx context.Context) settings {
 	ctx, cancel := context.WithTimeout(ctx, completionTime)
 	defer cancel()
 	c.timeout = completionTime
 	b, err := c.connect(ctx)
 	if err != nil {
-		return nil, nil
+		return settings{}
 	}
 	var now config.Reported
-	v := &view{}
-	if read(ctx, b, "reported", &now) != nil || json.Unmarshal(now.State, &v.settings) != nil {
-		return nil, nil
+	var s settings
+	if read(ctx, b, "reported", &now) != nil || json.Unmarshal(now.State, &s) != nil {
+		return settings{}
 	}
-	for _, f := range v.settings.Flows {
+	return s
+}
+
+// known returns the flows and outputs that the box has.
+func (c *command) known(ctx context.Context) (flows, outputs []string) {
+	for _, f := range c.configured(ctx).Flows {
 		flows = append(flows, f.ID)
 		for _, o := range f.Outputs {
 			outputs = append(outputs, f.ID+"/"+o.ID)
@@ -99,6 +103,28 @@ func (c *command) completeFlowsAndOutputs(cmd *cobra.Command, args []string, _ s
 	}
 	flows, outputs := c.known(cmd.Context())
 	return append(flows, outputs...), noFiles
+}
+
+// completeSRT completes the flows, and the inputs and outputs that speak SRT.
+func (c *command) completeSRT(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, noFiles
+	}
+	var flows, items []string
+	for _, f := range c.configured(cmd.Context()).Flows {
+		flows = append(flows, f.ID)
+		for _, i := range f.Inputs {
+			if i.Protocol == relay.SRT {
+				items = append(items, f.ID+"/"+i.ID)
+			}
+		}
+		for _, o := range f.Outputs {
+			if o.Protocol == relay.SRT {
+				items = append(items, f.ID+"/"+o.ID)
+			}
+		}
+	}
+	return append(flows, items...), noFiles
 }
 
 // completeSet completes the output, then the names of its fields.

@@ -84,18 +84,22 @@ func script(t *testing.T, ctl func(stdin string, args ...string) result) {
 	ctl("", "test", "tcp", "lan0", "127.0.0.1", "x").wants(t, 2, "no port")
 	ctl("", "outputs", "stage/wall").wants(t, 0, "Monitor wall", "disabled")
 	ctl("", "outputs", "none").wants(t, 1, "there is no flow none")
+	ctl("", "srt").wants(t, 0, "The box has no SRT connections.")
+	ctl("", "srt", "stage/wall").wants(t, 0, "stage/wall has no SRT connections.")
+	ctl("", "srt", "stage/none").wants(t, 1, "flow stage has no input or output none")
 	for _, name := range []string{"desired", "reported", "state", "telemetry", "info", "status", "schema"} {
 		if r := ctl("", "get", name); r.status != 0 || !json.Valid([]byte(r.out)) {
 			t.Errorf("get %s: %d\n%s%s", name, r.status, r.out, r.err)
 		}
 	}
-	for _, args := range [][]string{{"status"}, {"uplinks"}, {"flows"}, {"outputs"}, {"outputs", "stage/wall"}} {
+	for _, args := range [][]string{{"status"}, {"uplinks"}, {"flows"}, {"outputs"}, {"outputs", "stage/wall"}, {"srt"}} {
 		if r := ctl("", append(args, "--json")...); r.status != 0 || !json.Valid([]byte(r.out)) {
 			t.Errorf("%v --json: %d\n%s%s", args, r.status, r.out, r.err)
 		}
 	}
 	ctl("", "__complete", "output", "rm", "").wants(t, 0, "stage/wall")
 	ctl("", "__complete", "output", "add", "").wants(t, 0, "stage")
+	ctl("", "__complete", "srt", "").wants(t, 0, "stage\nstage/wall\n") // and not stage/enc, which is RTP
 	ctl("", "__complete", "output", "set", "stage/wall", "srt.").wants(t, 0, "srt.latency_ms=")
 }
 
@@ -142,6 +146,7 @@ func TestUsage(t *testing.T) {
 		{"nonsense", 2, "unknown command"},
 		{"--nonsense", 2, "unknown flag"},
 		{"status extra", 2, "unknown command"},
+		{"srt stage wall", 2, "at most 1 arg"},
 		{"get nonsense", 2, "there is no document"},
 		{"get", 2, "the name of one document"},
 		{"output nonsense", 2, "there is no command"},

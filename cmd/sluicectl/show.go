@@ -224,7 +224,11 @@ func (c *command) showOutput(o output) error {
 	}
 	c.line("Lost      ", count(f.Packets.Lost, "packets"), count(f.Packets.Retransmitted, "sent again"), dropped(f.Packets.Dropped))
 	if f.RTTMs > 0 || f.LatencyMs > 0 {
-		c.line("Network   ", fmt.Sprintf("round trip %.1f ms", f.RTTMs), fmt.Sprintf("latency %.0f ms", f.LatencyMs))
+		advice := ""
+		if ms := advised(f.SRT); ms > 0 {
+			advice = fmt.Sprintf("%d ms or more advised", ms)
+		}
+		c.line("Network   ", fmt.Sprintf("round trip %.1f ms", f.RTTMs), fmt.Sprintf("latency %.0f ms", f.LatencyMs), advice)
 	}
 	c.line("Peers     ", count(uint64(len(f.Sessions)), "now"), count(f.Reconnections, "reconnections"), count(f.Refused, "refused"))
 	if len(f.Sessions) > 0 {

@@ -43,7 +43,7 @@ func (t *table) print(w io.Writer, width int) {
 		for i, cell := range row[:last] {
 			cell = clean(cell)
 			if utf8.RuneCountInString(cell) > columns[i] { // of the first column
-				fmt.Fprintln(w, cut(cell, width))
+				fmt.Fprintln(w, strings.Join(wrap(cell, width), "\n"))
 				cell = ""
 			}
 			line.WriteString(cell + strings.Repeat(" ", columns[i]-utf8.RuneCountInString(cell)) + gap)

@@ -51,39 +51,53 @@ func TestNoBroker(t *testing.T) {
 	}
 }
 
-func TestTables(t *testing.T) {
+// boxOf is a box with the documents of a file.
+func boxOf(t *testing.T, file string) still {
+	t.Helper()
 	documents := still{}
-	raw, err := os.ReadFile("testdata/box.json")
+	raw, err := os.ReadFile(file)
 	check(t, err)
 	var all map[string]json.RawMessage
 	check(t, json.Unmarshal(raw, &all))
 	for name, body := range all {
 		documents[name] = string(body)
 	}
+	return documents
+}
+
+// prints runs a command on a terminal of so many columns, and compares what it
+// prints with a golden file.
+func prints(t *testing.T, b box, width int, args, golden string) {
+	t.Helper()
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	var out, errs screen
+	c := &command{in: strings.NewReader(""), out: &out, err: &errs, width: width, now: func() time.Time { return now }, box: b}
+	if status := c.run(t.Context(), strings.Fields(args)); status != 0 {
+		t.Errorf("%s: %d\n%s", args, status, &errs)
+	}
+	for line := range strings.Lines(out.String()) {
+		if n := len([]rune(strings.TrimSuffix(line, "\n"))); width > 0 && n > width {
+			t.Errorf("%s: a line of %d columns: %s", args, n, line)
+		}
+		if strings.ContainsAny(line, "\x1b\x07") {
+			t.Errorf("%s: a control character: %q", args, line)
+		}
+	}
+	golden = "testdata/" + golden + ".golden"
+	if *update {
+		check(t, os.WriteFile(golden, []byte(out.String()), 0o644))
+	}
+	want, err := os.ReadFile(golden)
+	check(t, err)
+	if out.String() != string(want) {
+		t.Errorf("%s:\n%s\nwant:\n%s", args, &out, want)
+	}
+}
+
+func TestTables(t *testing.T) {
+	documents := boxOf(t, "testdata/box.json")
 	for _, args := range []string{"status", "uplinks", "flows", "outputs", "outputs stage", "outputs stage/wall"} {
-		var out, errs screen
-		c := &command{in: strings.NewReader(""), out: &out, err: &errs, width: 80, now: func() time.Time { return now }, box: documents}
-		if status := c.run(t.Context(), strings.Fields(args)); status != 0 {
-			t.Errorf("%s: %d\n%s", args, status, &errs)
-		}
-		for line := range strings.Lines(out.String()) {
-			if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > 80 {
-				t.Errorf("%s: a line of %d columns: %s", args, n, line)
-			}
-			if strings.ContainsAny(line, "\x1b\x07") {
-				t.Errorf("%s: a control character: %q", args, line)
-			}
-		}
-		golden := "testdata/" + strings.NewReplacer(" ", "-", "/", "-").Replace(args) + ".golden"
-		if *update {
-			check(t, os.WriteFile(golden, []byte(out.String()), 0o644))
-		}
-		want, err := os.ReadFile(golden)
-		check(t, err)
-		if out.String() != string(want) {
-			t.Errorf("%s:\n%s\nwant:\n%s", args, &out, want)
-		}
+		prints(t, documents, 80, args, strings.NewReplacer(" ", "-", "/", "-").Replace(args))
 	}
 }
 

@@ -152,6 +152,25 @@ func (v *view) hasFlow(id string) bool {
 	return false
 }
 
+func (v *view) hasItem(flow, id string) bool {
+	for _, f := range v.settings.Flows {
+		if f.ID != flow {
+			continue
+		}
+		for _, i := range f.Inputs {
+			if i.ID == id {
+				return true
+			}
+		}
+		for _, o := range f.Outputs {
+			if o.ID == id {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func (v *view) inputFigures(flow, id string) *config.InputFigures {
 	if v.figures == nil {
 		return nil
