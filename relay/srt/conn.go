@@ -19,6 +19,7 @@ const (
 
 	initialRTT    = 100 * time.Millisecond // before it is measured (section 4.10)
 	initialRTTVar = 50 * time.Millisecond
+	leastRTT      = 10 * time.Microsecond // shorter ones are not to be told
 )
 
 // An outlet is where a connection's packets go.
@@ -72,6 +73,7 @@ type conn struct {
 	half    half
 	answer  []byte // to the peer's last handshake packet, should it come again
 
+	now         time.Duration // as the loop has it
 	heard, said time.Duration // when the peer was last heard, and we spoke
 	rtt, rttVar time.Duration
 	measured    bool
@@ -122,12 +124,13 @@ func (c *conn) at(t time.Time) time.Duration { return t.Sub(c.started) }
 // when is the reverse of at.
 func (c *conn) when(at time.Duration) time.Time { return c.started.Add(at) }
 
-// take handles a datagram from the peer.
-func (c *conn) take(h header, body []byte, arrival time.Time) {
+// take handles a datagram from the peer, which arrived a while before now.
+func (c *conn) take(h header, body []byte, arrival, now time.Time) {
 	if c.over {
 		return
 	}
 	at := c.at(arrival)
+	c.now = c.at(now)
 	c.heard = max(c.heard, at)
 	if !h.control {
 		c.half.data(h, body, at)
@@ -141,7 +144,7 @@ func (c *conn) take(h header, body []byte, arrival time.Time) {
 		}
 		c.finish(errClosed)
 	case controlUser:
-		c.keyMessage(h.subtype, body, at)
+		c.keyMessage(h.subtype, body)
 	case controlACK, controlNAK, controlACKACK, controlDropReq:
 		c.half.control(h, body, at)
 	}
@@ -150,6 +153,7 @@ func (c *conn) take(h header, body []byte, arrival time.Time) {
 // tick does what is due.
 func (c *conn) tick(now time.Time) {
 	at := c.at(now)
+	c.now = at
 	if c.over {
 		return
 	}
@@ -163,7 +167,7 @@ func (c *conn) tick(now time.Time) {
 		c.announceKeys(at)
 	}
 	if at-c.said >= keepAliveAfter {
-		c.control(controlKeepAlive, 0, nil, at)
+		c.control(controlKeepAlive, 0, nil)
 	}
 	if at >= c.showAt {
 		c.showAt = at + showEvery
@@ -199,38 +203,37 @@ func (c *conn) end(cause error) {
 	if c.over {
 		return
 	}
-	at := max(c.said, c.heard)
 	c.over = true
 	if !errors.Is(cause, endpoint.ErrSocketsLost) { // over sockets that reach nobody
-		c.control(controlShutdown, 0, nil, at)
+		c.control(controlShutdown, 0, nil)
 	}
-	c.half.close(at)
-	c.show(at)
+	c.half.close(c.now)
+	c.show(c.now)
 	if c.ended != nil {
 		c.ended(cause)
 	}
 }
 
 // control sends a control packet. A body of none is padded, as libsrt does.
-func (c *conn) control(kind controlType, specific uint32, body []byte, at time.Duration) {
-	c.user(kind, 0, specific, body, at)
+func (c *conn) control(kind controlType, specific uint32, body []byte) {
+	c.user(kind, 0, specific, body)
 }
 
-func (c *conn) user(kind controlType, subtype uint16, specific uint32, body []byte, at time.Duration) {
+func (c *conn) user(kind controlType, subtype uint16, specific uint32, body []byte) {
 	if c.gone.Load() {
 		return
 	}
 	b := c.out.room(headerSize + max(4, len(body)))
-	h := header{control: true, kind: kind, subtype: subtype, specific: specific, time: microseconds(at), to: c.peerID}
+	h := header{control: true, kind: kind, subtype: subtype, specific: specific, time: microseconds(c.now), to: c.peerID}
 	h.put(b)
 	clear(b[headerSize:])
 	copy(b[headerSize:], body)
-	c.put(b, nil, at)
+	c.put(b, nil)
 }
 
 // put sends a packet.
-func (c *conn) put(head, payload []byte, at time.Duration) {
-	c.said = at
+func (c *conn) put(head, payload []byte) {
+	c.said = c.now
 	c.out.put(udp.Message{Header: head, Payload: payload, To: c.peer, From: c.local})
 }
 
@@ -250,14 +253,14 @@ func (c *conn) patience() time.Duration { return c.rtt + 4*c.rttVar }
 
 // keyMessage takes key material that is exchanged while the stream goes on
 // (section 6.1.6).
-func (c *conn) keyMessage(subtype uint16, body []byte, at time.Duration) {
+func (c *conn) keyMessage(subtype uint16, body []byte) {
 	switch subtype {
 	case extensionKMReq:
 		var m packet.CIFKeyMaterialExtension
 		if c.keys.receive == nil || len(body) <= 4 || m.Unmarshal(body) != nil || c.keys.receive.accept(&m) != nil {
 			return // what comes under a key that we do not have is counted
 		}
-		c.user(controlUser, extensionKMRsp, 0, body, at)
+		c.user(controlUser, extensionKMRsp, 0, body)
 	case extensionKMRsp:
 		if keyState(body) == keyAccepted {
 			c.keys.confirmed = c.keys.announced

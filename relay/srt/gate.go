@@ -239,7 +239,9 @@ func (g *gate) view(acknowledged bool) view {
 		v.phase, v.reason = endpoint.Listening, g.reason
 	}
 	for _, s := range g.sessions {
-		v.sessions = append(v.sessions, s.figure(acknowledged))
+		f := s.figure(acknowledged)
+		f.link.Session = s.id
+		v.sessions = append(v.sessions, f)
 	}
 	return v
 }

@@ -207,9 +207,9 @@ func (l *loop) flush() {
 	l.arena.reset()
 }
 
-func (l *loop) takeConn(c *conn, h header, body []byte, arrival time.Time) {
+func (l *loop) takeConn(c *conn, h header, body []byte, arrival, now time.Time) {
 	defer l.caught(c)
-	c.take(h, body, arrival)
+	c.take(h, body, arrival, now)
 }
 
 func (l *loop) tickConn(c *conn, now time.Time) {

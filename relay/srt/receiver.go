@@ -190,7 +190,7 @@ func (r *receiver) control(h header, body []byte, at time.Duration) {
 		if a.number != h.specific || a.sent == 0 {
 			return
 		}
-		rtt := max(at-a.sent, 10*time.Microsecond)
+		rtt := max(at-a.sent, leastRTT)
 		r.c.roundTrip(rtt)
 		r.time.answered(at, h.time, rtt)
 		r.answered = r.answered || a.next == r.acked
@@ -275,7 +275,7 @@ func (r *receiver) acknowledge(at time.Duration) {
 	}
 	if at-r.ackedAt < ackEvery {
 		if r.since >= lightEvery && r.solid != r.acked {
-			r.sendACK(acknowledgement{next: r.solid, light: true}, 0, at)
+			r.sendACK(acknowledgement{next: r.solid, light: true}, 0)
 		}
 		return
 	}
@@ -284,15 +284,15 @@ func (r *receiver) acknowledge(at time.Duration) {
 	r.sendACK(acknowledgement{
 		next: r.solid, rtt: r.c.rtt, rttVar: r.c.rttVar, room: uint32(mostHeld - r.top.since(r.base)),
 		packets: uint32(r.rate.rate), bytes: uint32(r.rate.perSecond),
-	}, r.number, at)
+	}, r.number)
 	r.number = max(1, r.number+1)
 	r.acked, r.answered, r.ackedAt = r.solid, false, at
 }
 
-func (r *receiver) sendACK(a acknowledgement, number uint32, at time.Duration) {
+func (r *receiver) sendACK(a acknowledgement, number uint32) {
 	var b [fullACKSize]byte
 	r.since = 0
-	r.c.control(controlACK, number, b[:a.put(b[:])], at)
+	r.c.control(controlACK, number, b[:a.put(b[:])])
 }
 
 // report tells the peer what is missing: new holes at once, and all of them
@@ -309,7 +309,7 @@ func (r *receiver) report(at time.Duration) {
 	if all {
 		r.nakAt = at
 	}
-	r.c.control(controlNAK, 0, r.list, at)
+	r.c.control(controlNAK, 0, r.list)
 }
 
 // pump has nothing to do: what is received is played by the tick.

@@ -59,5 +59,5 @@ func (c *conn) announceKeys(at time.Duration) {
 	var b bytes.Buffer
 	_ = m.Marshal(&b) // only an absent writer is an error
 	k.asked = at
-	c.user(controlUser, extensionKMReq, 0, b.Bytes(), at)
+	c.user(controlUser, extensionKMReq, 0, b.Bytes())
 }

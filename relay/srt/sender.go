@@ -74,8 +74,9 @@ type sender struct {
 	next   sequence // to be sent next
 	isn    sequence // first of all
 	queue  []sequence
-	window int // packets that the peer has room for
-	tokens int // bytes that may be sent again
+	window int           // packets that the peer has room for
+	hold   time.Duration // how long the peer's ACKs wait here on average: it takes that for a part of the round trip
+	tokens int           // bytes that may be sent again
 
 	stamp    uint32        // of the packet sent last: times never go back
 	played   time.Duration // when the peer plays it
@@ -125,10 +126,11 @@ func (s *sender) acknowledged(number uint32, body []byte, at time.Duration) {
 		return // of what was never sent
 	}
 	if !a.light {
-		s.c.control(controlACKACK, number, nil, at)
+		s.c.control(controlACKACK, number, nil)
 		s.window = int(max(leastWindow, min(a.room, mostHeld)))
 		if a.rtt > 0 && a.rtt < time.Minute {
-			s.c.rtt, s.c.rttVar, s.c.measured = a.rtt, min(a.rttVar, time.Minute), true
+			s.hold += (s.c.now - at - s.hold) / 8
+			s.c.rtt, s.c.rttVar, s.c.measured = max(a.rtt-s.hold, leastRTT), min(a.rttVar, time.Minute), true
 		}
 	}
 	if n <= 0 {
@@ -171,14 +173,14 @@ func (s *sender) missed(list []byte, at time.Duration) {
 	seen := 0 // of the flight
 	parseLosses(list, func(l span) {
 		if l.first.since(s.first) < 0 && l.first.since(s.first) > -mostHeld {
-			s.giveUp(span{l.first, s.earlier(l.last)}, at)
+			s.giveUp(span{l.first, s.earlier(l.last)})
 		}
 		to := min(s.count()-1, l.last.since(s.first))
 		for i := max(seen, l.first.since(s.first)); i <= to; i++ {
 			q := s.first.plus(i)
 			switch r := s.record(q); {
 			case r.state == gone:
-				s.giveUp(span{q, q}, at)
+				s.giveUp(span{q, q})
 			case r.state == inFlight && (!r.again || at-r.sent >= s.c.rtt):
 				s.pktLoss++
 				s.want(q, r)
@@ -204,10 +206,10 @@ func (s *sender) want(q sequence, r *record) {
 
 // giveUp tells the peer not to wait for a run (section 3.2.9): it was
 // acknowledged, or is too late.
-func (s *sender) giveUp(l span, at time.Duration) {
+func (s *sender) giveUp(l span) {
 	var b [8]byte
 	l.put(b[:])
-	s.c.control(controlDropReq, 0, b[:], at)
+	s.c.control(controlDropReq, 0, b[:])
 }
 
 // tick gives up what is too late, and asks after what nobody speaks of.
@@ -241,7 +243,7 @@ func (s *sender) dropLate(at time.Duration) {
 		s.first = s.first.plus(1)
 	}
 	if from != s.first {
-		s.giveUp(span{from, s.first.plus(-1)}, at)
+		s.giveUp(span{from, s.first.plus(-1)})
 	}
 }
 
@@ -408,7 +410,7 @@ func (s *sender) send(q sequence, r *record, data []byte, flags uint32, at time.
 	s.rate.add(at, len(payload)+datagramOverhead)
 	b := s.c.out.room(headerSize)
 	h.put(b)
-	s.c.put(b, payload, at)
+	s.c.put(b, payload)
 }
 
 // grow makes room for more packets in flight.

@@ -72,8 +72,9 @@ type figure struct {
 
 func (s *session) figure(acknowledged bool) figure {
 	f := figure{Session: endpoint.Session{ID: s.id, Peer: s.conn.peer.String(), Since: s.since}}
+	f.link.Peer = f.Peer
 	shown := s.conn.shown.Load()
-	if shown == nil {
+	if shown == nil { // it has just begun
 		return f
 	}
 	f.link = shown.link

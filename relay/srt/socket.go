@@ -85,7 +85,7 @@ func (s *socket) dispatch(d *udp.Datagram, now time.Time) {
 		return
 	}
 	if c := s.conns[h.to]; c != nil && c.peer == d.From {
-		s.l.takeConn(c, h, d.Data[headerSize:], d.Arrival)
+		s.l.takeConn(c, h, d.Data[headerSize:], d.Arrival, now)
 	}
 }
 
