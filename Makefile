@@ -68,7 +68,7 @@ fuzz: go ## fuzz every parser for ten seconds each
 	@scripts/fuzz 10s
 
 .PHONY: bench
-bench: bench-built ## side by side with what else could be run, for hours; writes docs/performance.md
+bench: bench-built ## side by side with what else could be run, in about an hour; writes docs/performance.md
 	@$(BENCH) --micro --out docs
 
 .PHONY: bench-quick

@@ -22,20 +22,17 @@ type bench struct {
 	self, sluiced string
 	quick         bool
 	only          *regexp.Regexp
-	runs          int
-	window        time.Duration
-	warmUp        time.Duration
+	relays        []string // instead of those of the rows
+	override      effort   // where it is not 0
 	busyLimit     float64
 	burn          []string
 	dir           string
 	micro, list   bool
 	render        string
+	compare       []string // two files
 	profile       string
 	commit        string
 }
-
-// overhead is about how long a run takes besides.
-const overhead = 1500 * time.Millisecond
 
 func (b *bench) run(ctx context.Context, out io.Writer) error {
 	if b.render != "" {
@@ -45,11 +42,15 @@ func (b *bench) run(ctx context.Context, out io.Writer) error {
 		}
 		return b.write(f)
 	}
+	if b.compare != nil {
+		return b.compared(out)
+	}
 	all := b.chosen()
 	if b.list {
 		for _, r := range all {
-			fmt.Fprintf(out, "%-24s %s: %s\n", r.name, r.title, strings.Join(r.relays, ", "))
+			fmt.Fprintf(out, "%-24s %s: %s; %d x %v\n", r.name, r.title, strings.Join(r.relays, ", "), r.effort.runs, r.effort.window)
 		}
+		fmt.Fprintf(out, "%s, about %v\n", count(len(all), "row"), takes(all))
 		return nil
 	}
 	sluiced, err := filepath.Abs(b.sluiced)
@@ -72,13 +73,31 @@ func (b *bench) run(ctx context.Context, out io.Writer) error {
 	return b.write(file)
 }
 
+// compared compares two benches.
+func (b *bench) compared(out io.Writer) error {
+	var files []*report.File
+	for _, path := range b.compare {
+		f, err := report.Load(path)
+		if err != nil {
+			return err
+		}
+		files = append(files, f)
+	}
+	return report.Compare(out, files[0], files[1])
+}
+
 // chosen returns the rows that are asked for.
 func (b *bench) chosen() []row {
 	all := rows()
-	if b.quick {
-		for i := range all {
-			all[i].relays = all[i].quick
+	for i := range all {
+		r := &all[i]
+		if b.quick {
+			r.relays, r.effort = r.quick, quick
 		}
+		if b.relays != nil {
+			r.relays = b.relays
+		}
+		r.effort = r.effort.but(b.override)
 	}
 	return slices.DeleteFunc(all, func(r row) bool { return len(r.relays) == 0 || !b.only.MatchString(r.name) })
 }
@@ -91,28 +110,21 @@ func (b *bench) profiled(ctx context.Context, all []row, out io.Writer) error {
 		return err
 	}
 	for i := range all {
-		all[i].relays = []string{peers.Sluice}
+		all[i].relays, all[i].effort.runs = []string{peers.Sluice}, 1
 	}
-	b.runs = 1
 	_, err = b.measure(ctx, all, []peers.Relay{peers.Profiled(b.self, file)}, out)
 	return err
 }
 
 // measure does all rows, and shows each as soon as it is done.
 func (b *bench) measure(ctx context.Context, all []row, relays []peers.Relay, out io.Writer) (*report.File, error) {
-	file := &report.File{
-		Date: time.Now().UTC(), Commit: b.commit, Machine: measure.Describe(), Quick: b.quick,
-		Runs: b.runs, Window: b.window, WarmUp: b.warmUp, BusyLimit: b.busyLimit,
-	}
-	total := 0
-	for _, r := range all {
-		total += len(r.relays) * b.runs
-	}
-	if total == 0 {
+	if len(all) == 0 {
 		return nil, errors.New("no row has this name")
 	}
-	fmt.Fprintf(out, "%s, commit %s\n%d rows, %d runs, about %v\n", file.Machine, file.Commit, len(all), total,
-		(time.Duration(total) * (b.window + b.warmUp + overhead)).Round(time.Minute/4))
+	file := &report.File{
+		Date: time.Now().UTC(), Commit: b.commit, Machine: measure.Describe(), Quick: b.quick, BusyLimit: b.busyLimit,
+	}
+	fmt.Fprintf(out, "%s, commit %s\n%s, about %v\n", file.Machine, file.Commit, count(len(all), "row"), takes(all))
 	for _, r := range all {
 		done, err := b.row(ctx, r, relays)
 		if err != nil {
@@ -129,6 +141,7 @@ func (b *bench) measure(ctx context.Context, all []row, relays []peers.Relay, ou
 func (b *bench) row(ctx context.Context, r row, relays []peers.Relay) (report.Row, error) {
 	done := report.Row{
 		Name: r.name, Title: r.title, Mbps: r.mbps, Outputs: r.outputs, Latency: r.latency(), Lossy: r.network != nil,
+		Rounds: r.effort.runs, Window: r.effort.window, WarmUp: r.effort.warmUp,
 	}
 	if r.network != nil {
 		done.Latency += r.network.Delay
@@ -142,7 +155,7 @@ func (b *bench) row(ctx context.Context, r row, relays []peers.Relay) (report.Ro
 		chains = append(chains, chain)
 		done.Series = append(done.Series, report.Series{Relay: name, Absent: absent})
 	}
-	for round := range b.runs {
+	for round := range r.effort.runs {
 		for i, chain := range chains {
 			i = (i + round) % len(chains) // nobody is always the first
 			chain = chains[i]
@@ -150,7 +163,7 @@ func (b *bench) row(ctx context.Context, r row, relays []peers.Relay) (report.Ro
 			if s.Absent != "" {
 				continue
 			}
-			work := run{row: r, relays: chain, burn: b.burn, window: b.window, warmUp: b.warmUp}
+			work := run{row: r, relays: chain, burn: b.burn}
 			if r.network != nil {
 				work.seed = uint64(round + 1)
 			}
@@ -195,6 +208,10 @@ func able(r row, chain []peers.Relay) bool {
 
 // write writes everything down.
 func (b *bench) write(f *report.File) error {
+	before, err := report.Baseline()
+	if err != nil {
+		return err
+	}
 	if err := os.MkdirAll(b.dir, 0o755); err != nil {
 		return err
 	}
@@ -202,7 +219,7 @@ func (b *bench) write(f *report.File) error {
 	const data, picture, page = "performance.json", "performance.svg", "performance.md"
 	var svg, md strings.Builder
 	report.SVG(&svg, f)
-	report.Page(&md, f, picture, data)
+	report.Page(&md, f, before, picture, data)
 	return errors.Join(
 		f.Save(in(data)),
 		os.WriteFile(in(picture), []byte(svg.String()), 0o644),

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,9 +58,13 @@ func relays(t *testing.T, product string) []peers.Relay {
 	return peers.All(product, self)
 }
 
-// short returns a bench of short runs, whatever else the machine does.
-func short() *bench {
-	return &bench{runs: 1, window: 500 * time.Millisecond, warmUp: 50 * time.Millisecond, busyLimit: 1000, commit: "test"}
+// anyhow returns a bench that measures whatever else the machine does.
+func anyhow() *bench { return &bench{busyLimit: 1000, commit: "test"} }
+
+// once returns a row of one short run of each relay.
+func once(r row) []row {
+	r.effort = effort{1, 500 * time.Millisecond, 50 * time.Millisecond}
+	return []row{r}
 }
 
 func one(t *testing.T, f *report.File, relay string) report.Run {
@@ -82,7 +87,7 @@ func TestPlainRelaysDeliver(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
 			var out bytes.Buffer
-			f, err := short().measure(t.Context(), []row{r}, relays(t, "/none"), &out)
+			f, err := anyhow().measure(t.Context(), once(r), relays(t, "/none"), &out)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -99,6 +104,28 @@ func TestPlainRelaysDeliver(t *testing.T) {
 	}
 }
 
+// nginx's RTMP module passes on what the bench publishes to each of the
+// bench's players, all of it and in order.
+func TestRTMP(t *testing.T) {
+	t.Parallel()
+	r := row{name: "rtmp", protocol: load.RTMP, outputs: 3, listen: true, inputs: 1, mbps: 10, relays: []string{peers.NginxRTMP}}
+	f, err := anyhow().measure(t.Context(), once(r), relays(t, "/none"), io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if absent := f.Rows[0].Series[0].Absent; absent != "" {
+		t.Fatalf("%s (scripts/deps test installs it)", absent)
+	}
+	got := one(t, f, peers.NginxRTMP)
+	if n := got.Received; n.Sinks != 3 || n.Silent > 0 || n.Lost > 0 || n.Repeated > 0 || n.Behind > 0 || n.Median <= 0 {
+		t.Errorf("%+v", n)
+	}
+	// A frame may be on its way at either end.
+	if d := got.Delivered(); d < 0.7 || d > 1.3 || got.CPU <= 0 {
+		t.Errorf("%.0f %% of %d packets came, for %v of CPU", d*100, got.Due, got.CPU)
+	}
+}
+
 // A build that costs more is seen to cost more, and misses a goal that the
 // same build without the burden meets.
 func TestSlowBuildIsSeen(t *testing.T) {
@@ -109,9 +136,8 @@ func TestSlowBuildIsSeen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fast := short()
-		fast.burn = b.burn
-		f, err := fast.measure(t.Context(), []row{r}, relays(t, sluiced), io.Discard)
+		b.busyLimit = 1000
+		f, err := b.measure(t.Context(), once(r), relays(t, sluiced), io.Discard)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,7 +156,7 @@ func TestLossIsSeen(t *testing.T) {
 		name: "loss", protocol: load.UDP, outputs: 1, inputs: 1, mbps: 4, relays: []string{peers.Sluice + pairs + peers.Sluice},
 		network: &relaytest.Path{Delay: time.Millisecond, Loss: 0.02},
 	}
-	f, err := short().measure(t.Context(), []row{r}, relays(t, sluiced), io.Discard)
+	f, err := anyhow().measure(t.Context(), once(r), relays(t, sluiced), io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,11 +166,11 @@ func TestLossIsSeen(t *testing.T) {
 }
 
 func TestBusyMachineIsSaid(t *testing.T) {
-	b := short()
+	b := anyhow()
 	b.busyLimit = -1 // more than that is always used
 	r := row{name: "datagrams", protocol: load.RTP, outputs: 1, inputs: 1, mbps: 1, relays: []string{peers.Loop}}
 	var out bytes.Buffer
-	f, err := b.measure(t.Context(), []row{r}, relays(t, "/none"), &out)
+	f, err := b.measure(t.Context(), once(r), relays(t, "/none"), &out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +187,7 @@ func TestFailuresAreSaid(t *testing.T) {
 		{Name: "absent", Can: always, Needs: []string{"no-such-program"}},
 	}
 	var out bytes.Buffer
-	if _, err := short().measure(t.Context(), []row{r}, broken, &out); err != nil {
+	if _, err := anyhow().measure(t.Context(), once(r), broken, &out); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"exit status 3", "no such stream", "not installed: no-such-program"} {
@@ -175,7 +201,7 @@ func TestStops(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	r := row{name: "datagrams", protocol: load.RTP, outputs: 1, inputs: 1, mbps: 1, relays: []string{peers.Loop}}
-	if _, err := short().measure(ctx, []row{r}, relays(t, "/none"), io.Discard); err == nil {
+	if _, err := anyhow().measure(ctx, once(r), relays(t, "/none"), io.Discard); err == nil {
 		t.Error("goes on though it was told to end")
 	}
 }
@@ -185,17 +211,21 @@ func TestStops(t *testing.T) {
 func TestRows(t *testing.T) {
 	all := relays(t, "/none")
 	names := map[string]bool{}
-	for _, r := range rows() {
+	for _, r := range everyRow() {
+		if r.effort.runs == 0 || r.effort.window == 0 || len(r.relays) == 0 {
+			t.Errorf("%s is measured %d times for %v, of %v", r.name, r.effort.runs, r.effort.window, r.relays)
+		}
+		if compared := report.Compared(r.name); compared != nil && (!slices.Equal(r.relays, compared) || r.effort != thorough) {
+			t.Errorf("%s: %v are measured %d times for %v; a goal compares %v", r.name, r.relays, r.effort.runs, r.effort.window, compared)
+		}
 		if names[r.name] {
 			t.Errorf("%s is there twice", r.name)
 		}
 		names[r.name] = true
-		for _, name := range r.relays {
-			find(all, name) // panics where there is none
-		}
-		chain, _ := find(all, peers.Sluice)
-		if !able(r, chain) {
-			t.Errorf("%s: sluice cannot", r.name)
+		for _, name := range slices.Concat(r.relays, r.quick, []string{peers.Sluice}) {
+			if chain, _ := find(all, name); !able(r, chain) { // find panics where there is none
+				t.Errorf("%s: %s cannot", r.name, name)
+			}
 		}
 		j := peers.Job{In: r.protocol, Out: r.protocol, Latency: r.latency(), Passphrase: r.passphrase}
 		for n := range r.inputs {
@@ -212,17 +242,38 @@ func TestRows(t *testing.T) {
 			t.Errorf("%s: %v", r.name, err)
 		}
 	}
-	for _, name := range []string{"srt-50-listener", "srt-50-ports", "srt-1-ports", "rtp-50", "loss-10"} {
+	for _, name := range report.Rows() {
 		if !names[name] {
 			t.Errorf("there is no row %s, which a goal is about", name)
 		}
 	}
 }
 
+// everyRow returns also those that this build of the product cannot do yet.
+func everyRow() []row {
+	all := rows()
+	if !slices.ContainsFunc(all, func(r row) bool { return r.protocol == load.RTMP }) {
+		all = append(all, rtmpRows()...)
+	}
+	return all
+}
+
 func TestFlags(t *testing.T) {
 	b, err := readFlags([]string{"--quick", "--only", "^rtp"})
-	if err != nil || b.runs != 3 || b.window != 2*time.Second || !b.only.MatchString("rtp-1") || b.only.MatchString("srt-1") {
+	if err != nil || !b.only.MatchString("rtp-1") || b.only.MatchString("srt-1") {
 		t.Errorf("%+v, %v", b, err)
+	}
+	if all := b.chosen(); len(all) != 1 || all[0].name != "rtp-50" || all[0].effort != quick {
+		t.Errorf("chosen: %+v", all)
+	}
+	b, err = readFlags([]string{"--only", "^rtp-", "--runs", "2", "--window", "3s", "--relays", "sluice,write-loop"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range b.chosen() {
+		if r.effort.runs != 2 || r.effort.window != 3*time.Second || r.effort.warmUp == 0 || !slices.Equal(r.relays, []string{peers.Sluice, peers.Loop}) {
+			t.Errorf("%s: %+v of %v", r.name, r.effort, r.relays)
+		}
 	}
 	if _, err := readFlags([]string{"--only", "("}); err == nil {
 		t.Error("a broken expression is taken")
@@ -233,18 +284,72 @@ func TestFlags(t *testing.T) {
 	}
 }
 
-// It takes less than three minutes, with half a minute for the building.
-func TestQuickIsQuick(t *testing.T) {
-	b, err := readFlags([]string{"--quick"})
-	if err != nil {
+// A quick bench takes less than three minutes, with half a minute for the
+// building, and a whole one about an hour.
+func TestTime(t *testing.T) {
+	for _, c := range []struct {
+		quick bool
+		most  time.Duration
+	}{{true, 150 * time.Second}, {false, 63 * time.Minute}} {
+		var chosen []row
+		for _, r := range everyRow() {
+			if c.quick {
+				r.relays, r.effort = r.quick, quick
+			}
+			chosen = append(chosen, r)
+		}
+		if d := takes(chosen); d == 0 || d > c.most {
+			t.Errorf("quick: %v: takes about %v, more than %v", c.quick, d, c.most)
+		}
+	}
+	if got := takes([]row{{relays: []string{"a", "b"}, effort: effort{3, 2 * time.Second, time.Second}}}); got != 23*time.Second {
+		t.Errorf("two relays, 3 times 2 s, 1 s and what it takes besides: %v", got)
+	}
+}
+
+// What takes how long is said first.
+func TestTimeIsSaid(t *testing.T) {
+	r := row{name: "datagrams", protocol: load.RTP, outputs: 1, inputs: 1, mbps: 1, relays: []string{peers.Loop}}
+	var out bytes.Buffer
+	if _, err := anyhow().measure(t.Context(), once(r), relays(t, "/none"), &out); err != nil {
 		t.Fatal(err)
 	}
-	runs := 0
-	for _, r := range b.chosen() {
-		runs += len(r.relays) * b.runs
+	if i := strings.Index(out.String(), "1 row, about 1s"); i < 0 || i > strings.Index(out.String(), "core-s/Gbit") {
+		t.Errorf("not said first:\n%s", out.String())
 	}
-	if takes := time.Duration(runs) * (b.window + b.warmUp + overhead); runs == 0 || takes > 150*time.Second {
-		t.Errorf("%d runs take about %v", runs, takes)
+}
+
+// The program tells whether two benches agree, by its exit status too.
+func TestCompare(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string, cost time.Duration) string {
+		series := func(relay string, cpu time.Duration) report.Series {
+			run := report.Run{CPU: cpu, Received: load.Received{Bytes: 125_000_000}}
+			again := run
+			again.Round = 1
+			return report.Series{Relay: relay, Runs: []report.Run{run, again}}
+		}
+		f := report.File{Commit: name, Rows: []report.Row{{
+			Name: "rtp-50", Series: []report.Series{series(peers.Sluice, cost), series(peers.FFmpeg, time.Second)},
+		}}}
+		path := filepath.Join(dir, name)
+		if err := f.Save(path); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	a, b, c := write("a", 300*time.Millisecond), write("b", 320*time.Millisecond), write("c", 400*time.Millisecond)
+	var out bytes.Buffer
+	if err := command(t.Context(), []string{"--compare", a, b}, &out); err != nil || !strings.Contains(out.String(), "+6.7 %") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+	if err := command(t.Context(), []string{"--compare", a, c}, io.Discard); err == nil {
+		t.Error("a third more is no difference")
+	}
+	for _, args := range [][]string{{"--compare", a}, {"--compare", a, filepath.Join(dir, "none")}, {a}} {
+		if err := command(t.Context(), args, io.Discard); err == nil {
+			t.Errorf("%v is taken", args)
+		}
 	}
 }
 

@@ -62,31 +62,28 @@ func readFlags(args []string) (*bench, error) {
 	f.BoolVar(&b.quick, "quick", false, "a few rows, each measured shortly")
 	f.StringVar(&b.sluiced, "sluiced", "bin/sluiced", "`program` to measure")
 	only := f.String("only", "", "`expression` that the names of rows must match")
-	f.IntVar(&b.runs, "runs", 0, "`number` of runs of each relay (default 5, quick 3)")
-	f.DurationVar(&b.window, "window", 0, "`time` to measure each (default 15s, quick 2s)")
-	f.DurationVar(&b.warmUp, "warm-up", 0, "`time` before that (default 3s, quick 500ms)")
+	f.StringSliceVar(&b.relays, "relays", nil, "`names` of the relays to measure, as far as each can (default: each row's own)")
+	f.IntVar(&b.override.runs, "runs", 0, "`number` of runs of each relay (default: each row's own)")
+	f.DurationVar(&b.override.window, "window", 0, "`time` to measure each (default: each row's own)")
+	f.DurationVar(&b.override.warmUp, "warm-up", 0, "`time` before that (default: each row's own)")
 	f.Float64Var(&b.busyLimit, "busy", 0.25, "`processors` that others may use; more, and a run gives no figure")
 	f.StringVar(&b.dir, "out", "bin/bench", "`directory` for performance.json, performance.svg and performance.md")
 	f.BoolVar(&b.micro, "micro", false, "run the micro-benchmarks as well")
 	f.BoolVar(&b.list, "list", false, "list the rows and end")
 	f.StringVar(&b.render, "render", "", "`file`: write the page and the picture of this performance.json again, and end")
+	compare := f.Bool("compare", false, "compare two performance.json, which are named as arguments, and end; fails where they differ")
 	f.StringVar(&b.profile, "profile", "", "`file`: run the product alone, once for each row, and write a CPU profile of the last")
 	f.StringVar(&b.commit, "commit", "unknown", "`name` of what is measured")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
-	runs, window, warmUp := 5, 15*time.Second, 3*time.Second
-	if b.quick {
-		runs, window, warmUp = 3, 2*time.Second, 500*time.Millisecond
-	}
-	if b.runs == 0 {
-		b.runs = runs
-	}
-	if b.window == 0 {
-		b.window = window
-	}
-	if b.warmUp == 0 {
-		b.warmUp = warmUp
+	switch n := f.NArg(); {
+	case *compare && n != 2:
+		return nil, fmt.Errorf("--compare takes two files, not %d", n)
+	case *compare:
+		b.compare = f.Args()
+	case n > 0:
+		return nil, fmt.Errorf("%q is no flag", f.Arg(0))
 	}
 	var err error
 	if b.only, err = regexp.Compile(*only); err != nil {

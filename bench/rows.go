@@ -8,6 +8,8 @@ import (
 
 	"sluice/bench/load"
 	"sluice/bench/peers"
+	"sluice/bench/report"
+	"sluice/relay"
 	"sluice/relay/relaytest"
 )
 
@@ -23,11 +25,53 @@ type row struct {
 	environment []string        // of the relays
 	network     *relaytest.Path // between two relays, each way; nil: one relay
 	relays      []string        // two are joined by pairs
-	quick       []string        // those of them in a quick bench; none: no such row
+	effort      effort
+	quick       []string // relays in a quick bench; none: no such row
 }
 
 // pairs joins the names of two relays with a network between them.
 const pairs = " > "
+
+// An effort is how thoroughly a row is measured.
+type effort struct {
+	runs           int // of each relay
+	window, warmUp time.Duration
+}
+
+// The efforts. A ratio that is a goal needs many runs; a loss needs many
+// packets, and as many seeds as runs.
+var (
+	thorough = effort{5, 15 * time.Second, 2 * time.Second}
+	seeds    = effort{3, 10 * time.Second, time.Second}
+	brief    = effort{3, 5 * time.Second, time.Second}
+	quick    = effort{3, 1500 * time.Millisecond, 500 * time.Millisecond}
+)
+
+// but returns e with what is not 0 in o.
+func (e effort) but(o effort) effort {
+	if o.runs > 0 {
+		e.runs = o.runs
+	}
+	if o.window > 0 {
+		e.window = o.window
+	}
+	if o.warmUp > 0 {
+		e.warmUp = o.warmUp
+	}
+	return e
+}
+
+// overhead is about how long a run takes besides.
+const overhead = 900 * time.Millisecond
+
+// takes is about how long rows take.
+func takes(rows []row) (d time.Duration) {
+	for _, r := range rows {
+		e := r.effort
+		d += time.Duration(len(r.relays)*e.runs) * (e.window + e.warmUp + overhead)
+	}
+	return d.Round(time.Second)
+}
 
 // The terms of SRT: on the loopback, and over a bad network.
 const (
@@ -46,9 +90,25 @@ func (r row) latency() time.Duration {
 	return 0
 }
 
-// rows returns all the work there is.
+// rows returns all the work there is for this build of the product.
 func rows() []row {
-	return slices.Concat(srtRows(), rateRows(), rtpRows(), lossRows())
+	all := slices.Concat(srtRows(), rateRows(), rtpRows(), lossRows())
+	able := relay.Built()
+	if slices.Contains(able.Inputs, relay.RTMP) && slices.Contains(able.Outputs, relay.RTMPPull) {
+		all = append(all, rtmpRows()...)
+	}
+	return all
+}
+
+// weighed decides how much a row is worth. Where a goal is about it, it is
+// measured thoroughly, with the relays that the goal compares; otherwise
+// briefly, with those that it names.
+func weighed(r row) row {
+	r.effort = brief
+	if compared := report.Compared(r.name); compared != nil {
+		r.relays, r.effort = compared, thorough
+	}
+	return r
 }
 
 func count(n int, what string) string {
@@ -69,30 +129,31 @@ var quickSRT = map[string][]string{
 	"srt-1-ports":     {peers.Sluice, peers.SRTTransmit},
 }
 
+// withFloor are rows, of those that are compared with nothing, that tell more
+// beside the floor.
+var withFloor = []string{"srt-200-listener", "srt-50-listener-noaes", "srt-50-ports-noaes"}
+
 func srtRows() (all []row) {
-	everyone := []string{peers.Sluice, peers.SRTTransmit, peers.Gosrt, peers.GStreamer, peers.FFmpeg, peers.FloorOffload, peers.FloorSendmmsg}
-	ours := []string{peers.Sluice, peers.Gosrt, peers.FloorOffload}
 	for _, mode := range []struct {
 		suffix, title, passphrase string
 		environment               []string
-		relays                    []string
 	}{
-		{"", "clear", "", nil, everyone},
-		{"-aes", "AES-128", passphrase, nil, everyone},
-		{"-noaes", "AES-128 without AES instructions", passphrase, []string{"GODEBUG=cpu.aes=off"}, ours},
+		{"", "clear", "", nil},
+		{"-aes", "AES-128", passphrase, nil},
+		{"-noaes", "AES-128 without AES instructions", passphrase, []string{"GODEBUG=cpu.aes=off"}},
 	} {
 		for _, outputs := range []int{1, 10, 50, 200} {
 			for _, listen := range []bool{true, false} {
 				r := row{
 					protocol: load.SRT, outputs: outputs, listen: listen, inputs: 1, mbps: 10,
-					passphrase: mode.passphrase, environment: mode.environment, relays: mode.relays,
+					passphrase: mode.passphrase, environment: mode.environment,
 				}
 				shape, said := "ports", count(outputs, "port")
 				if listen {
 					shape, said = "listener", "a listener with "+count(outputs, "viewer")
 				}
 				if outputs == 200 {
-					r.mbps, r.relays = bigMbps, ours
+					r.mbps = bigMbps
 					if !listen { // a flow has 50 outputs at most
 						r.inputs, said = 4, "50 ports each, 4 streams"
 					}
@@ -100,12 +161,15 @@ func srtRows() (all []row) {
 				r.name = fmt.Sprintf("srt-%d-%s%s", outputs, shape, mode.suffix)
 				r.title = fmt.Sprintf("SRT to %s, %s, %v Mbit/s", said, mode.title, r.mbps)
 				r.quick = quickSRT[r.name]
-				all = append(all, r)
+				if r.relays = []string{peers.Sluice}; slices.Contains(withFloor, r.name) {
+					r.relays = append(r.relays, peers.FloorOffload)
+				}
+				all = append(all, weighed(r))
 				if mode.suffix == "" && (outputs == 10 || outputs == 50) {
 					// To compare with 200.
 					r.name, r.title = r.name+"-2M", strings.Replace(r.title, "10 Mbit/s", "2 Mbit/s", 1)
-					r.mbps, r.relays, r.quick = bigMbps, ours, nil
-					all = append(all, r)
+					r.mbps, r.quick = bigMbps, nil
+					all = append(all, weighed(r))
 				}
 			}
 		}
@@ -116,26 +180,39 @@ func srtRows() (all []row) {
 // rateRows are one stream to one port, at other rates than 10 Mbit/s.
 func rateRows() (all []row) {
 	for _, mbps := range []float64{2, 50, 200} {
-		all = append(all, row{
+		all = append(all, weighed(row{
 			name: fmt.Sprintf("srt-1-ports-%vM", mbps), title: fmt.Sprintf("SRT to 1 port, clear, %v Mbit/s", mbps),
 			protocol: load.SRT, outputs: 1, inputs: 1, mbps: mbps,
-			relays: []string{peers.Sluice, peers.SRTTransmit, peers.Gosrt, peers.FloorOffload},
-		})
+			relays: []string{peers.Sluice, peers.FloorOffload},
+		}))
 	}
 	return all
 }
 
 func rtpRows() (all []row) {
+	relays := map[int][]string{
+		1:  {peers.Sluice, peers.Loop},
+		10: {peers.Sluice, peers.FloorSendmmsg, peers.Loop},
+	}
+	quick := map[int][]string{50: {peers.Sluice, peers.FFmpeg, peers.FloorOffload}}
 	for _, outputs := range []int{1, 10, 50} {
-		var quick []string
-		if outputs == 50 {
-			quick = []string{peers.Sluice, peers.FFmpeg, peers.FloorOffload}
-		}
-		all = append(all, row{
+		all = append(all, weighed(row{
 			name: fmt.Sprintf("rtp-%d", outputs), title: fmt.Sprintf("RTP to %s, 10 Mbit/s", count(outputs, "port")),
-			protocol: load.RTP, outputs: outputs, inputs: 1, mbps: 10, quick: quick,
-			relays: []string{peers.Sluice, peers.FFmpeg, peers.FloorOffload, peers.FloorSendmmsg, peers.Loop},
-		})
+			protocol: load.RTP, outputs: outputs, inputs: 1, mbps: 10, relays: relays[outputs], quick: quick[outputs],
+		}))
+	}
+	return all
+}
+
+// rtmpRows are one publisher and players of one path.
+func rtmpRows() (all []row) {
+	relays := []string{peers.Sluice, peers.NginxRTMP}
+	quick := map[int][]string{50: relays}
+	for _, outputs := range []int{1, 10, 50} {
+		all = append(all, weighed(row{
+			name: fmt.Sprintf("rtmp-%d", outputs), title: fmt.Sprintf("RTMP to %s, 10 Mbit/s", count(outputs, "player")),
+			protocol: load.RTMP, outputs: outputs, listen: true, inputs: 1, mbps: 10, relays: relays, quick: quick[outputs],
+		}))
 	}
 	return all
 }
@@ -157,7 +234,7 @@ func lossRows() (all []row) {
 		n.path.Delay = oneWay
 		all = append(all, row{
 			name: "loss-" + n.name, title: fmt.Sprintf("SRT, %s each way, 60 ms, 10 Mbit/s", n.title),
-			protocol: load.UDP, outputs: 1, inputs: 1, mbps: 10, network: &n.path,
+			protocol: load.UDP, outputs: 1, inputs: 1, mbps: 10, network: &n.path, effort: seeds,
 			relays: []string{libsrt + pairs + libsrt, ours + pairs + libsrt, libsrt + pairs + ours, ours + pairs + ours},
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,15 +27,26 @@ type run struct {
 	row    row
 	relays []peers.Relay
 	burn   []string // a command that burns time beside the product, or none
-	window time.Duration
-	warmUp time.Duration
-	seed   uint64 // of the network
+	seed   uint64   // of the network
 
 	dir       string
 	processes []*process
-	sinks     *load.Sinks
-	senders   []*load.Sender
+	sinks     sinks
+	senders   []sender
 	releases  []func() // of ports
+}
+
+// A sender sends a stamped stream until ctx is done.
+type sender interface {
+	Run(ctx context.Context)
+	Sent() uint64 // packets so far
+}
+
+// sinks receive what a relay sends until ctx is done.
+type sinks interface {
+	Run(ctx context.Context)
+	Begin() // to count anew
+	Received() load.Received
 }
 
 // measure does the work. What goes wrong is in the result.
@@ -86,11 +98,13 @@ func (r *run) start(ctx context.Context, parts *sync.WaitGroup) (err error) {
 		}
 		last.Listen = ports[0]
 	} else {
-		if r.sinks, err = load.Listeners(r.row.protocol, r.row.outputs, terms); err != nil {
+		listeners, err := load.Listeners(r.row.protocol, r.row.outputs, terms)
+		if err != nil {
 			return err
 		}
-		parts.Go(func() { r.sinks.Run(ctx) })
-		last.OutPorts = r.sinks.Ports()
+		r.sinks = listeners
+		parts.Go(func() { listeners.Run(ctx) })
+		last.OutPorts = listeners.Ports()
 	}
 	jobs := []peers.Job{last}
 	if r.row.network != nil {
@@ -105,21 +119,55 @@ func (r *run) start(ctx context.Context, parts *sync.WaitGroup) (err error) {
 			return err
 		}
 	}
-	if r.row.listen {
-		if r.sinks, err = load.Viewers(soon, last.Viewers, last.Listen, terms); err != nil {
+	steps := []func() error{
+		func() error { return r.view(ctx, soon, parts, last) },
+		func() error { return r.feed(ctx, soon, parts, jobs[0]) },
+	}
+	if r.row.protocol == load.RTMP {
+		slices.Reverse(steps) // a server may turn players of nothing away
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
 			return err
 		}
+	}
+	return r.served(soon)
+}
+
+// view connects the viewers of a listener.
+func (r *run) view(ctx, soon context.Context, parts *sync.WaitGroup, j peers.Job) (err error) {
+	switch {
+	case j.Listen == 0:
+		return nil
+	case j.Out == load.RTMP:
+		r.sinks, err = load.NewPlayers(soon, j.Viewers, j.Listen)
+	default:
+		r.sinks, err = load.Viewers(soon, j.Viewers, j.Listen, j.Terms())
+	}
+	if err == nil {
 		parts.Go(func() { r.sinks.Run(ctx) })
 	}
-	for _, port := range jobs[0].InPorts {
-		s, err := load.NewSender(soon, jobs[0].In, port, r.row.mbps*1e6, terms)
+	return err
+}
+
+// feed starts the senders.
+func (r *run) feed(ctx, soon context.Context, parts *sync.WaitGroup, j peers.Job) error {
+	for _, port := range j.InPorts {
+		s, err := newSender(soon, j, port, r.row.mbps*1e6)
 		if err != nil {
 			return err
 		}
 		r.senders = append(r.senders, s)
 		parts.Go(func() { s.Run(ctx) })
 	}
-	return r.served(soon)
+	return nil
+}
+
+func newSender(ctx context.Context, j peers.Job, port int, bitsPerSecond float64) (sender, error) {
+	if j.In == load.RTMP {
+		return load.NewPublisher(ctx, port, bitsPerSecond)
+	}
+	return load.NewSender(ctx, j.In, port, bitsPerSecond, j.Terms())
 }
 
 // apart splits a job in two: the first relay sends over the network to the
@@ -146,6 +194,11 @@ func (r *run) launch(ctx context.Context, relay peers.Relay, j peers.Job) error 
 	dir := filepath.Join(r.dir, fmt.Sprint(len(r.processes)))
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
+	}
+	if relay.Prepare != nil {
+		if err := relay.Prepare(j, dir); err != nil {
+			return err
+		}
 	}
 	p, err := start(relay.Command(j, dir), r.row.environment, dir)
 	if err != nil {
@@ -189,7 +242,7 @@ func (r *run) served(ctx context.Context) error {
 
 // watch measures, once everything runs.
 func (r *run) watch(ctx context.Context, result *report.Run) error {
-	if err := wait(ctx, r.warmUp); err != nil {
+	if err := wait(ctx, r.row.effort.warmUp); err != nil {
 		return err
 	}
 	r.sinks.Begin()
@@ -197,7 +250,7 @@ func (r *run) watch(ctx context.Context, result *report.Run) error {
 	if err != nil {
 		return err
 	}
-	if err := wait(ctx, r.window); err != nil {
+	if err := wait(ctx, r.row.effort.window); err != nil {
 		return err
 	}
 	after, err := r.look()

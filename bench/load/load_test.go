@@ -28,7 +28,7 @@ func TestTally(t *testing.T) {
 	const late = 2 * time.Millisecond
 	check("nothing", Received{Sinks: 1, Silent: 1})
 	feed(10, 11, 14, 12, 14)
-	check("a gap, one late, one twice", Received{Sinks: 1, Packets: 4, Bytes: 400, Lost: 1, Repeated: 1, Median: late, P99: late, Longest: late})
+	check("a gap, one late, one twice", Received{Sinks: 1, Packets: 4, Bytes: 400, Lost: 1, Repeated: 1, Behind: 1, Median: late, P99: late, Longest: late})
 	ta.begin()
 	check("counted anew", Received{Sinks: 1, Silent: 1})
 	feed(20, 13, 21)

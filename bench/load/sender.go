@@ -19,9 +19,10 @@ type Protocol string
 
 // The protocols.
 const (
-	SRT Protocol = "SRT"
-	RTP Protocol = "RTP" // RFC 2250
-	UDP Protocol = "UDP" // a transport stream in bare datagrams
+	SRT  Protocol = "SRT"
+	RTP  Protocol = "RTP" // RFC 2250
+	UDP  Protocol = "UDP" // a transport stream in bare datagrams
+	RTMP Protocol = "RTMP"
 )
 
 // rtpHeaderSize is that of RFC 3550 without sources and extension.
@@ -36,7 +37,7 @@ const tick = time.Millisecond
 // history is how many packets a sender can send again.
 const history = 4096
 
-// A Sender sends a stamped stream at an even pace. Make it with NewSender.
+// A Sender sends a stamped stream of datagrams at an even pace. Make it with NewSender.
 type Sender struct {
 	protocol Protocol
 	rate     float64 // payload bits per second

@@ -17,6 +17,7 @@ type tally struct {
 	packets  uint64         // each once
 	bytes    uint64
 	repeated uint64
+	behind   uint64  // that came after a later one
 	late     []int32 // microseconds from stamp to arrival
 }
 
@@ -39,6 +40,9 @@ func (t *tally) count(sequence uint64, sent, arrived int64, size int) {
 		return
 	}
 	*place = sequence + 1
+	if sequence < t.highest {
+		t.behind++
+	}
 	t.highest = max(t.highest, sequence)
 	t.packets++
 	t.bytes += uint64(size)
@@ -61,6 +65,7 @@ type Received struct {
 	Bytes    uint64 // payload
 	Lost     uint64 // by the gaps in each sink's sequence
 	Repeated uint64
+	Behind   uint64        // packets that came after a later one
 	Median   time.Duration // from the stamp to the arrival
 	P99      time.Duration
 	Longest  time.Duration
@@ -85,6 +90,7 @@ func sum(tallies []*tally) Received {
 		r.Bytes += t.bytes
 		r.Lost += t.lost()
 		r.Repeated += t.repeated
+		r.Behind += t.behind
 		late = append(late, t.late...)
 	}
 	if len(late) > 0 {

@@ -18,8 +18,6 @@ const collect = 10 * time.Millisecond
 // inputBatches bounds what is read of the input at a time, in batches.
 const inputBatches = 16
 
-func canFloor(j Job) bool { return single(j) && j.In == j.Out }
-
 // A floor is the least that a relay can do on this machine: one loop, payloads
 // shared by all outputs, many datagrams for each system call. Its SRT
 // acknowledges and answers acknowledgements, and never sends again.

@@ -4,7 +4,9 @@ package peers
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -39,20 +41,27 @@ func (j Job) Outputs() int { return len(j.OutPorts) + j.Viewers }
 type Relay struct {
 	Name  string
 	About string
-	Needs []string // programs that must be installed
+	Needs []string // programs that must be installed, or paths that must be there
 	// Can tells whether it does such a job at all.
 	Can func(Job) bool
-	// Command returns the command line. dir is an empty directory for it.
+	// Prepare, where there is one, is called before the program starts, with
+	// an empty directory for it.
+	Prepare func(j Job, dir string) error
+	// Command returns the command line.
 	Command func(j Job, dir string) []string
 	// Ready, where there is one, is called once the program runs, and returns
 	// when it does its job.
 	Ready Ready
 }
 
-// Missing returns the programs that are not installed.
+// Missing returns what is not installed.
 func (r Relay) Missing() []string {
-	return slices.DeleteFunc(slices.Clone(r.Needs), func(program string) bool {
-		_, err := exec.LookPath(program)
+	return slices.DeleteFunc(slices.Clone(r.Needs), func(what string) bool {
+		if filepath.IsAbs(what) {
+			_, err := os.Stat(what)
+			return err == nil
+		}
+		_, err := exec.LookPath(what)
 		return err == nil
 	})
 }
@@ -63,6 +72,7 @@ const (
 	SRTTransmit   = "srt-live-transmit"
 	GStreamer     = "gstreamer"
 	FFmpeg        = "ffmpeg-tee"
+	NginxRTMP     = "nginx-rtmp"
 	Gosrt         = "gosrt"
 	FloorOffload  = "floor-offload"
 	FloorSendmmsg = "floor-sendmmsg"
@@ -77,20 +87,24 @@ func All(sluiced, self string) []Relay {
 		srtTransmit(),
 		gstreamer(),
 		ffmpeg(),
+		nginxRTMP(),
 		plain(self, Gosrt, "a relay of a few lines on gosrt: one connection for each output, or one listener", canGosrt),
-		plain(self, FloorOffload, "a loop that sends with UDP segmentation offload every 10 ms; SRT without retransmission", canFloor),
-		plain(self, FloorSendmmsg, "the same loop with sendmmsg alone", canFloor),
-		plain(self, Loop, "one write for each datagram", func(j Job) bool { return j.In == j.Out && j.In != load.SRT }),
+		plain(self, FloorOffload, "a loop that sends with UDP segmentation offload every 10 ms; SRT without retransmission", datagrams),
+		plain(self, FloorSendmmsg, "the same loop with sendmmsg alone", datagrams),
+		plain(self, Loop, "one write for each datagram", func(j Job) bool { return datagrams(j) && j.In != load.SRT }),
 	}
 }
 
 func single(j Job) bool { return len(j.InPorts) == 1 }
 
+// datagrams tells whether a job is to pass datagrams on as they are.
+func datagrams(j Job) bool { return single(j) && j.In == j.Out && j.In != load.RTMP }
+
 func srtTransmit() Relay {
 	return Relay{
 		Name: SRTTransmit, About: "srt-live-transmit (libsrt)", Needs: []string{"srt-live-transmit"},
 		Can: func(j Job) bool {
-			return single(j) && len(j.OutPorts) == 1 && j.Listen == 0 && j.In != load.RTP && j.Out != load.RTP
+			return single(j) && len(j.OutPorts) == 1 && j.In != load.RTP && j.Out != load.RTP
 		},
 		Command: func(j Job, _ string) []string {
 			return []string{"srt-live-transmit", "-q", "-a:yes", transmitURL(j, j.In, "listener", j.InPorts[0]), transmitURL(j, j.Out, "caller", j.OutPorts[0])}
@@ -141,7 +155,7 @@ func ffmpeg() Relay {
 	return Relay{
 		Name: FFmpeg, About: "ffmpeg with the tee muxer, bytes as they are (-f data)", Needs: []string{"ffmpeg"},
 		Can: func(j Job) bool {
-			return single(j) && j.Listen == 0 && j.In == j.Out && j.Passphrase == ""
+			return datagrams(j) && j.Listen == 0 && j.Passphrase == ""
 		},
 		Command: func(j Job, _ string) []string {
 			size := load.PayloadSize

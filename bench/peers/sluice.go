@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sluice/bench/load"
+	"sluice/bench/wire"
 	"sluice/device/control"
 	"sluice/relay"
 )
@@ -70,12 +71,16 @@ func Document(j Job) []byte {
 		}
 		return o
 	}
+	rtmp := func(port int) object { return object{"port": port, "app": wire.RTMPApp, "stream_key": wire.RTMPStream} }
 	encapsulation := map[load.Protocol]string{load.RTP: "rtp", load.UDP: "udp"}
 	var flows []object
 	for n, port := range j.InPorts {
-		input := object{"id": "in", "protocol": "SRT", "srt": srt(object{"mode": "listener", "port": port})}
-		if j.In != load.SRT {
-			input = object{"id": "in", "protocol": "RTP", "rtp": object{"port": port, "encapsulation": encapsulation[j.In]}}
+		input := object{"id": "in", "protocol": "RTP", "rtp": object{"port": port, "encapsulation": encapsulation[j.In]}}
+		switch j.In {
+		case load.SRT:
+			input = object{"id": "in", "protocol": "SRT", "srt": srt(object{"mode": "listener", "port": port})}
+		case load.RTMP:
+			input = object{"id": "in", "protocol": "RTMP", "rtmp": rtmp(port)}
 		}
 		var outputs []object
 		add := func(protocol string, more object) {
@@ -86,7 +91,10 @@ func Document(j Job) []byte {
 			}
 			outputs = append(outputs, o)
 		}
-		if j.Listen > 0 {
+		switch {
+		case j.Listen > 0 && j.Out == load.RTMP:
+			add("RTMP_PULL", object{"max_viewers": j.Viewers, "rtmp": rtmp(j.Listen)})
+		case j.Listen > 0:
 			add("SRT", object{"max_viewers": j.Viewers, "srt": srt(object{"mode": "listener", "port": j.Listen})})
 		}
 		for _, to := range j.share(n) {

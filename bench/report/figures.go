@@ -1,6 +1,9 @@
 package report
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // Noise is the spread above which a figure is called noise: two benches must
 // agree within it.
@@ -39,6 +42,22 @@ func (f Figures) Spread() float64 {
 // Noisy tells whether another bench may find something else: the figures are
 // far apart, or there is only one.
 func (f Figures) Noisy() bool { return len(f) < 2 || f.Spread() > Noise }
+
+// spread is the spread in words, with a mark where it is noise.
+func (f Figures) spread() string {
+	if len(f) == 1 {
+		return "one run"
+	}
+	return spreadText(f.Spread(), f.Noisy())
+}
+
+func spreadText(share float64, noisy bool) string {
+	s := fmt.Sprintf("%.0f %%", share*100)
+	if noisy {
+		s += " noise"
+	}
+	return s
+}
 
 // Ratios divides a figure of each round by another relay's in the same round.
 func Ratios(a, b *Series, figure func(Run) float64) Figures {

@@ -9,13 +9,18 @@ import (
 
 // A Verdict is what became of one goal.
 type Verdict struct {
+	ID       string // of the goal, the same in every bench
 	Goal     string
 	Measured string
+	Spread   string // of what was measured, between the runs
 	Limit    string
 	Outcome  string // met, missed by how much, or why it is not known
 	Met      bool
 	Known    bool
 	Noisy    bool
+
+	ratio    float64 // 0 where the goal is not about one, or it is not known
+	noisyRow bool    // one of the relays compared is marked as noise in its row
 }
 
 // A bound is a limit for a ratio of CPU for each delivered Gbit.
@@ -41,6 +46,34 @@ var bounds = []bound{
 	{"srt-1-ports", peers.SRTTransmit, 0.80},
 	{"rtp-50", peers.FFmpeg, 0.35},
 	{"rtp-50", peers.FloorOffload, 1.2},
+	{"rtmp-50", peers.NginxRTMP, 1.2},
+}
+
+// Compared returns the relays that goals compare in a row, nil where there is
+// no goal for it.
+func Compared(row string) (relays []string) {
+	for _, b := range bounds {
+		if b.row != row {
+			continue
+		}
+		if relays == nil {
+			relays = []string{peers.Sluice}
+		}
+		relays = append(relays, b.against)
+	}
+	return relays
+}
+
+// Rows returns the rows that goals are about, but for those with loss.
+func Rows() (names []string) {
+	for _, b := range bounds {
+		names = append(names, b.row)
+	}
+	for _, e := range even {
+		names = append(names, e.rows...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // The limits of what is not a ratio.
@@ -74,9 +107,12 @@ func ratioVerdicts(f *File) (all []Verdict) {
 		if row == nil {
 			continue
 		}
-		goal := fmt.Sprintf("CPU, %s: against %s", row.Title, b.against)
-		ratios := Ratios(row.Of(peers.Sluice), row.Of(b.against), Run.PerGbit)
-		all = append(all, judge(goal, ratios, b.limit, "%.2f x"))
+		ours, theirs := row.Of(peers.Sluice), row.Of(b.against)
+		ratios := Ratios(ours, theirs, Run.PerGbit)
+		v := judge(b.row+"/"+b.against, fmt.Sprintf("CPU, %s: against %s", row.Title, b.against), ratios, b.limit, "%.2f x")
+		v.ratio = ratios.Median()
+		v.noisyRow = v.Known && (ours.Over(Run.PerGbit).Noisy() || theirs.Over(Run.PerGbit).Noisy())
+		all = append(all, v)
 	}
 	return all
 }
@@ -110,8 +146,10 @@ func absoluteVerdicts(f *File) (all []Verdict) {
 			if where != "" {
 				goal += ", at worst: " + where
 			}
-			v := judge(goal, worst, m.limit, m.form)
-			v.Noisy = v.Noisy && len(worst) < 2 // milliseconds of a few may well differ by 15 %
+			v := judge(m.goal, goal, worst, m.limit, m.form)
+			if len(worst) > 1 { // milliseconds of a few may well differ by 15 %
+				v.Noisy, v.Spread = false, spreadText(worst.Spread(), false)
+			}
 			all = append(all, v)
 		}
 	}
@@ -129,14 +167,14 @@ func lossVerdicts(f *File) (all []Verdict) {
 			if s == reference {
 				continue
 			}
-			goal := fmt.Sprintf("residual loss, %s: %s", row.Title, s.Relay)
+			id, goal := row.Name+"/"+s.Relay, fmt.Sprintf("residual loss, %s: %s", row.Title, s.Relay)
 			if len(s.Good()) == 0 || len(reference.Good()) == 0 {
-				all = append(all, judge(goal, nil, 0, ""))
+				all = append(all, judge(id, goal, nil, 0, ""))
 				continue
 			}
 			limit := reference.Pooled().LostShare() + maxLossExcess
-			v := judge(goal, Figures{s.Pooled().LostShare() * 100}, limit*100, "%.3f %%")
-			v.Noisy = false // pooled
+			v := judge(id, goal, Figures{s.Pooled().LostShare() * 100}, limit*100, "%.3f %%")
+			v.Noisy, v.Spread = false, "pooled"
 			all = append(all, v)
 		}
 	}
@@ -146,7 +184,7 @@ func lossVerdicts(f *File) (all []Verdict) {
 func evenVerdicts(f *File) (all []Verdict) {
 	for _, e := range even {
 		var medians []float64
-		noisy := false
+		noisy, spread := false, 0.0
 		for _, name := range e.rows {
 			row := f.Row(name)
 			if row == nil {
@@ -155,22 +193,22 @@ func evenVerdicts(f *File) (all []Verdict) {
 			if s := row.Of(peers.Sluice); s != nil && len(s.Good()) > 0 {
 				figures := s.Over(Run.PerGbit)
 				medians = append(medians, figures.Median())
-				noisy = noisy || figures.Noisy()
+				noisy, spread = noisy || figures.Noisy(), max(spread, figures.Spread())
 			}
 		}
 		if len(medians) < 2 {
 			continue
 		}
-		v := judge("cost per Gbit is even, "+e.what, Figures{slices.Max(medians) / slices.Min(medians)}, maxUnevenness, "%.2f x")
-		v.Noisy = noisy
+		v := judge(e.what, "cost per Gbit is even, "+e.what, Figures{slices.Max(medians) / slices.Min(medians)}, maxUnevenness, "%.2f x")
+		v.ratio, v.Noisy, v.Spread = slices.Max(medians)/slices.Min(medians), noisy, spreadText(spread, noisy)
 		all = append(all, v)
 	}
 	return all
 }
 
 // judge compares the median of figures with a limit.
-func judge(goal string, figures Figures, limit float64, form string) Verdict {
-	v := Verdict{Goal: goal, Outcome: "not measured"}
+func judge(id, goal string, figures Figures, limit float64, form string) Verdict {
+	v := Verdict{ID: id, Goal: goal, Outcome: "not measured"}
 	if form != "" {
 		v.Limit = fmt.Sprintf(form, limit)
 	}
@@ -180,6 +218,7 @@ func judge(goal string, figures Figures, limit float64, form string) Verdict {
 	m := figures.Median()
 	v.Known, v.Met, v.Noisy = true, m <= limit, figures.Noisy()
 	v.Measured = fmt.Sprintf(form, m)
+	v.Spread = figures.spread()
 	if v.Outcome = "met"; !v.Met {
 		v.Outcome = fmt.Sprintf("missed by %.0f %%", (m/limit-1)*100)
 	}

@@ -18,9 +18,6 @@ type File struct {
 	Commit  string
 	Machine string
 	Quick   bool
-	Runs    int           // of each relay in each row, one after the other's
-	Window  time.Duration // that each was measured for
-	WarmUp  time.Duration // before that
 	// BusyLimit is how many processors others may use before a run is no
 	// measurement.
 	BusyLimit float64
@@ -36,6 +33,9 @@ type Row struct {
 	Outputs int
 	Latency time.Duration // configured, and that of the path
 	Lossy   bool          // two relays with a bad network between them
+	Rounds  int           // every relay in turn, so many times
+	Window  time.Duration // that each run was measured for
+	WarmUp  time.Duration // before that
 	Series  []Series
 }
 

@@ -28,13 +28,16 @@ func series(relay string, costs ...float64) Series {
 
 func file(rows ...Row) *File {
 	return &File{
-		Date: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC), Commit: "abc1234", Machine: "2 x Processor", Runs: 5,
-		Window: time.Second, WarmUp: time.Second, BusyLimit: 0.25, Rows: rows,
+		Date: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC), Commit: "abc1234", Machine: "2 x Processor",
+		BusyLimit: 0.25, Rows: rows,
 	}
 }
 
 func work(s ...Series) Row {
-	return Row{Name: "srt-50-listener", Title: "SRT to 50 <viewers>", Outputs: 50, Latency: 120 * time.Millisecond, Series: s}
+	return Row{
+		Name: "srt-50-listener", Title: "SRT to 50 <viewers>", Outputs: 50, Latency: 120 * time.Millisecond,
+		Rounds: 5, Window: 15 * time.Second, WarmUp: 2 * time.Second, Series: s,
+	}
 }
 
 // verdict returns the one whose goal has a text.
@@ -92,14 +95,66 @@ func TestGoalsAreMetAndMissed(t *testing.T) {
 	if v := verdict(t, f, "gstreamer"); v.Met || v.Outcome != "missed by 25 %" {
 		t.Errorf("%+v", v)
 	}
-	if v := verdict(t, f, "floor"); !v.Noisy || !strings.HasSuffix(v.verdict(), "(noise)") {
+	if v := verdict(t, f, "floor"); !v.Noisy || !strings.HasSuffix(v.verdict(), "(noise)") || v.Spread != "67 % noise" {
 		t.Errorf("%+v", v)
+	}
+	var text strings.Builder
+	Goals(&text, Verdicts(f))
+	if line := lineOf(text.String(), "floor"); !strings.Contains(line, "67 % noise") || !strings.Contains(line, "(noise)") {
+		t.Errorf("the table of goals does not say that it is noise: %q", line)
+	}
+	if line := lineOf(text.String(), "gosrt"); strings.Contains(line, "noise") {
+		t.Errorf("%q", line)
 	}
 	if v := verdict(t, f, "resident"); !v.Met || v.Measured != "30 MiB" {
 		t.Errorf("%+v", v)
 	}
 	if v := verdict(t, f, "median"); !v.Met || v.Measured != "5.0 ms" {
 		t.Errorf("%+v", v)
+	}
+}
+
+// A goal's row is measured with what the goal compares.
+func TestCompared(t *testing.T) {
+	if got := Compared("srt-50-ports-aes"); !reflect.DeepEqual(got, []string{peers.Sluice, peers.GStreamer}) {
+		t.Errorf("%v", got)
+	}
+	if got := Compared("rtp-1"); got != nil {
+		t.Errorf("%v: there is no such goal", got)
+	}
+}
+
+func TestBenchesAreCompared(t *testing.T) {
+	bench := func(ours ...float64) *File {
+		return file(work(series(peers.Sluice, ours...), series(peers.Gosrt, 1, 1)))
+	}
+	for _, c := range []struct {
+		name string
+		a, b *File
+		line string // of the goal
+		fail string // "": they agree
+	}{
+		{"alike", bench(0.20, 0.20), bench(0.22, 0.22), "0.20 x 0.22 x +10.0 % agrees", ""},
+		{"cheaper", bench(0.20, 0.20), bench(0.16, 0.16), "0.20 x 0.16 x -20.0 % DIFFERS", "1 of 1 ratios differ by more than 15 %"},
+		{"dearer", bench(0.20, 0.20), bench(0.24, 0.24), "DIFFERS", "1 of 1"},
+		{"noise in the first", bench(0.20, 0.25), bench(0.40, 0.40), "noise", ""},
+		{"noise in the second", bench(0.40, 0.40), bench(0.20, 0.25), "noise", ""},
+		{"one run", bench(0.20), bench(0.40, 0.40), "noise", ""},
+		{"nothing in common", bench(0.20, 0.20), file(), "", "no goal in common"},
+	} {
+		var out strings.Builder
+		err := Compare(&out, c.a, c.b)
+		if line := strings.Join(strings.Fields(lineOf(out.String(), "gosrt")), " "); !strings.Contains(line, c.line) {
+			t.Errorf("%s: %q, want %q", c.name, line, c.line)
+		}
+		if (err == nil) != (c.fail == "") || err != nil && !strings.Contains(err.Error(), c.fail) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.fail)
+		}
+	}
+	// The ratios of each round are the same, the figures of a row are not.
+	swaying := file(work(series(peers.Sluice, 0.2, 0.4), series(peers.Gosrt, 1, 2)))
+	if err := Compare(io.Discard, swaying, bench(0.40, 0.40)); err != nil {
+		t.Errorf("a row that is marked as noise: %v", err)
 	}
 }
 
@@ -194,9 +249,14 @@ func TestEverythingIsWrittenDown(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(again, f) {
 		t.Errorf("%v: read again %+v", err, again)
 	}
+	before := file(work(series(peers.Sluice, 0.9, 1.4), series(peers.Gosrt, 1, 1)))
+	before.Commit = "01d01d0"
 	var page, svg strings.Builder
-	Page(&page, f, "p.svg", "p.json")
-	for _, want := range []string{"abc1234", "2026-11-23", "2 x Processor", "| sluice | 0.20 |", "not installed: gosrt", "relay/flow", "p.svg", "What the profile says"} {
+	Page(&page, f, before, "p.svg", "p.json")
+	for _, want := range []string{
+		"abc1234", "2026-11-23", "2 x Processor", "| sluice | 0.20 |", "not installed: gosrt", "relay/flow",
+		"against gosrt | 1.15 x (noise) |", "commit 01d01d0 on 2026-11-23, 5 runs of 15s", "5 runs of 15s, after 2s of warm-up", "p.svg", "What the profile says",
+	} {
 		if !strings.Contains(page.String(), want) {
 			t.Errorf("the page has no %q:\n%s", want, page.String())
 		}
@@ -212,5 +272,30 @@ func TestEverythingIsWrittenDown(t *testing.T) {
 	}
 	if !strings.Contains(svg.String(), "50 &lt;viewers&gt;") {
 		t.Error("the picture does not name the row")
+	}
+}
+
+// The product had other SRT connections once; what they cost is kept.
+func TestBaseline(t *testing.T) {
+	f, err := Baseline()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.Commit == "" || f.Date.IsZero() || f.Machine == "" {
+		t.Errorf("commit %q, date %v, machine %q", f.Commit, f.Date, f.Machine)
+	}
+	known := 0
+	for _, v := range Verdicts(f) {
+		if v.Known {
+			known++
+		}
+	}
+	if known < len(bounds) {
+		t.Errorf("%d goals are known", known)
+	}
+	for _, r := range f.Rows {
+		if r.Rounds == 0 || r.Window == 0 || !r.Lossy && Compared(r.Name) == nil {
+			t.Errorf("row %s: %d runs of %v", r.Name, r.Rounds, r.Window)
+		}
 	}
 }

@@ -20,13 +20,6 @@ func cells(row Row, s Series) []string {
 		return []string{s.Relay, why(s)}
 	}
 	cost := s.Over(Run.PerGbit)
-	spread := fmt.Sprintf("%.0f %%", cost.Spread()*100)
-	switch {
-	case len(cost) == 1:
-		spread = "one run"
-	case cost.Noisy():
-		spread += " noise"
-	}
 	ratio := "1"
 	if s.Relay != peers.Sluice {
 		ratio = "-"
@@ -49,7 +42,7 @@ func cells(row Row, s Series) []string {
 		runs += fmt.Sprintf(" (%d not good: %s)", bad, why(s))
 	}
 	return []string{
-		s.Relay, fmt.Sprintf("%.2f", cost.Median()), spread, ratio, delivered,
+		s.Relay, fmt.Sprintf("%.2f", cost.Median()), cost.spread(), ratio, delivered,
 		fmt.Sprintf("%.3f %%", s.Pooled().LostShare()*100),
 		fmt.Sprintf("%.0f", s.Over(func(r Run) float64 { return float64(r.PeakRSS) / (1 << 20) }).Median()),
 		added(func(r Run) time.Duration { return r.Received.Median }),
@@ -80,7 +73,7 @@ func why(s Series) string {
 
 // Table writes one row as text.
 func (r Row) Table(w io.Writer) {
-	fmt.Fprintf(w, "\n%s (%s)\n", r.Title, r.Name)
+	fmt.Fprintf(w, "\n%s (%s): %s\n", r.Title, r.Name, r.effort())
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "  "+strings.Join(head, "\t"))
 	for _, s := range r.Series {
@@ -89,13 +82,21 @@ func (r Row) Table(w io.Writer) {
 	t.Flush()
 }
 
+// effort is how thoroughly a row was measured, in words.
+func (r Row) effort() string {
+	if r.Rounds == 1 {
+		return fmt.Sprintf("1 run of %v", r.Window)
+	}
+	return fmt.Sprintf("%d runs of %v", r.Rounds, r.Window)
+}
+
 // Goals writes the verdicts as text.
 func Goals(w io.Writer, verdicts []Verdict) {
 	fmt.Fprintln(w, "\nGoals")
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "  goal\tmeasured\tat most\t")
+	fmt.Fprintln(t, "  goal\tmeasured\tspread\tat most\t")
 	for _, v := range verdicts {
-		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\n", v.Goal, v.Measured, v.Limit, v.verdict())
+		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\n", v.Goal, v.Measured, v.Spread, v.Limit, v.verdict())
 	}
 	t.Flush()
 }

@@ -3,6 +3,7 @@ package wire
 import (
 	"net"
 	"net/netip"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -51,7 +52,7 @@ func Port(c *net.UDPConn) int { return c.LocalAddr().(*net.UDPAddr).Port }
 
 // Descriptor returns the descriptor of a socket, which is good until it is
 // closed.
-func Descriptor(c *net.UDPConn) int {
+func Descriptor(c syscall.Conn) int {
 	descriptor := -1
 	if raw, err := c.SyscallConn(); err == nil {
 		_ = raw.Control(func(fd uintptr) { descriptor = int(fd) })
@@ -117,14 +118,19 @@ func (r *Reader) Datagram(i int) Datagram {
 	m := &r.messages[i]
 	d := Datagram{Length: int(m.length), From: &r.from[i]}
 	d.Data = r.data[i*r.size:][:min(r.size, d.Length)]
-	c := r.control[i][:m.header.Controllen]
-	if len(c) >= unix.CmsgLen(int(unsafe.Sizeof(unix.Timespec{}))) {
-		h := (*unix.Cmsghdr)(unsafe.Pointer(&c[0]))
+	d.At = timestamp(r.control[i][:m.header.Controllen])
+	return d
+}
+
+// timestamp is the kernel's time in control messages, 0 where there is none.
+func timestamp(control []byte) int64 {
+	if len(control) >= unix.CmsgLen(int(unsafe.Sizeof(unix.Timespec{}))) {
+		h := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
 		if h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_TIMESTAMPNS {
-			d.At = (*unix.Timespec)(unsafe.Pointer(&c[unix.CmsgLen(0)])).Nano()
+			return (*unix.Timespec)(unsafe.Pointer(&control[unix.CmsgLen(0)])).Nano()
 		}
 	}
-	return d
+	return 0
 }
 
 // A Writer collects messages and sends them with as few system calls as there

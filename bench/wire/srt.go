@@ -1,7 +1,7 @@
-// Package wire is the least that is needed to speak UDP in batches and SRT
-// (draft-sharabayko-srt) with a relay on the same machine, so that the relay
-// costs more than what measures it. It is no SRT: it keeps nothing in order
-// and asks for nothing again.
+// Package wire is the least that is needed to speak UDP in batches, SRT
+// (draft-sharabayko-srt) and RTMP (as a client) with a relay on the same
+// machine, so that the relay costs more than what measures it. It is no SRT:
+// it keeps nothing in order and asks for nothing again.
 package wire
 
 import (
@@ -248,6 +248,14 @@ func (s *Session) ACK(n, next uint32) []byte {
 	for i, v := range []uint32{next, 500 /* RTT, µs */, 100, 8192 /* buffer, packets */, 1000 /* packets/s */, 100_000, 1_250_000} {
 		binary.BigEndian.PutUint32(b[HeaderSize+4*i:], v)
 	}
+	return b
+}
+
+// LightACK returns an acknowledgement of everything before next that says no
+// more, and has no answer.
+func (s *Session) LightACK(next uint32) []byte {
+	b := s.control(packet.CTRLTYPE_ACK, 0, 4)
+	binary.BigEndian.PutUint32(b[HeaderSize:], next)
 	return b
 }
 
