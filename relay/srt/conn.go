@@ -162,7 +162,9 @@ func (c *conn) tick(now time.Time) {
 		c.end(errSilent)
 		return
 	}
-	c.half.tick(at)
+	if c.half.tick(at); c.over {
+		return
+	}
 	if c.keys.send != nil {
 		c.announceKeys(at)
 	}
@@ -176,6 +178,15 @@ func (c *conn) tick(now time.Time) {
 	if c.finishing && c.half.finish(at, gone) {
 		c.end(c.cause)
 	}
+}
+
+// pump sends what there is for now, and reports whether there is more.
+func (c *conn) pump(now time.Time) (more bool) {
+	if c.over {
+		return false
+	}
+	c.now = c.at(now)
+	return c.half.pump(c.now)
 }
 
 // show publishes figures for other goroutines.

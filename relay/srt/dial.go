@@ -26,6 +26,8 @@ const (
 	closedBelieved = 4
 )
 
+var errAbandoned = errors.New("the call was given up")
+
 // A purpose makes the half of a connection that has just been agreed on. first
 // is the peer's first sequence number, and stamp the time of its handshake
 // packet.
@@ -72,7 +74,7 @@ func (t *Transport) dial(ctx context.Context, key any, env endpoint.Env, d Desti
 	l.post(c.begin)
 	conn, err := c.wait(ctx, call, env.Uplink)
 	if err != nil {
-		l.do(func(time.Time) { c.abandon() })
+		l.do(func(time.Time) { c.giveUp(err) })
 		hangUp()
 		return nil, err
 	}
@@ -343,6 +345,19 @@ func (c *calling) refuse(code, why string) {
 func (c *calling) fail(err error) {
 	c.abandon()
 	c.outcome <- outcome{err: err}
+}
+
+// giveUp ends the call that nobody waits for any more, and the connection if it
+// has come to one since: others may use the socket, and the peer would go on.
+func (c *calling) giveUp(cause error) {
+	c.abandon()
+	select {
+	case o := <-c.outcome:
+		if o.conn != nil {
+			o.conn.end(cause)
+		}
+	default:
+	}
 }
 
 // abandon ends the call.

@@ -177,6 +177,9 @@ func (l *loop) pump(now time.Time) {
 // fit makes the window suit the shortest latency.
 func (l *loop) fit() {
 	l.window = tick
+	if len(l.inbound)+len(l.outbound) == 0 {
+		l.window = 2 * tick // callers can wait
+	}
 	for _, all := range [...][]*conn{l.inbound, l.outbound} {
 		for _, c := range all {
 			l.window = min(l.window, max(shortTick, max(c.terms.receive, c.terms.send)/tickShare))
@@ -219,7 +222,7 @@ func (l *loop) tickConn(c *conn, now time.Time) {
 
 func (l *loop) pumpConn(c *conn, now time.Time) bool {
 	defer l.caught(c)
-	return !c.over && c.half.pump(c.at(now))
+	return c.pump(now)
 }
 
 // caught ends a connection that panicked, so that it hurts no other.

@@ -223,6 +223,9 @@ func (s *sender) tick(at time.Duration) {
 	}
 	s.dropLate(at)
 	s.probe(at)
+	if len(s.queue) > 0 {
+		s.allow(payloadSize) // also where the stream has paused
+	}
 }
 
 // dropLate gives up what the peer cannot use any more (section 4.6).
@@ -373,7 +376,7 @@ func (s *sender) fresh(at time.Duration) {
 		s.progress = at
 	}
 	s.ledger.Taken.Add(1)
-	s.tokens = min(s.tokens+size*int(s.overhead)/100, spareTokens+int(s.rate.perSecond*s.overhead/100))
+	s.allow(size * int(s.overhead) / 100)
 	s.played = at + s.c.terms.send
 	s.sentAt = s.c.when(at)
 	s.send(q, r, p.Data, 0, at)
@@ -381,6 +384,12 @@ func (s *sender) fresh(at time.Duration) {
 		s.offset, s.taken, s.place = 0, s.taken+1, s.place+1
 		s.skip()
 	}
+}
+
+// allow lets bytes be sent again. What may be saved up is the overhead of a
+// second: so much was lost if the network was gone for that long.
+func (s *sender) allow(bytes int) {
+	s.tokens = min(s.tokens+bytes, spareTokens+int(s.rate.perSecond*s.overhead/100))
 }
 
 // stampOf is the time that a packet carries: when it arrived in the flow, not

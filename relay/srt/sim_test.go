@@ -137,7 +137,7 @@ func (e *simEnd) tick() {
 	}
 	e.conn.tick(e.clock(e.sim.now))
 	for range 64 { // what the loop does in between
-		if e.conn.over || !e.conn.half.pump(e.conn.at(e.clock(e.sim.now))) {
+		if !e.conn.pump(e.clock(e.sim.now)) {
 			break
 		}
 	}
