@@ -44,7 +44,7 @@ var (
 	thorough = effort{5, 15 * time.Second, 2 * time.Second}
 	seeds    = effort{3, 10 * time.Second, time.Second}
 	brief    = effort{3, 5 * time.Second, time.Second}
-	quick    = effort{3, 1500 * time.Millisecond, 500 * time.Millisecond}
+	quick    = effort{3, 2 * time.Second, 500 * time.Millisecond}
 )
 
 // but returns e with what is not 0 in o.
