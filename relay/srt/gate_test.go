@@ -45,6 +45,7 @@ func turnedAway(t *testing.T, in *receivingInput) string {
 }
 
 func TestMaxViewers(t *testing.T) {
+	t.Parallel()
 	out := runOutput(t, listenerConfig(), endpoint.Access{Max: 2}, live(t))
 	port := out.port(t)
 	first, second := watching(t, port), watching(t, port)
@@ -71,6 +72,7 @@ func TestMaxViewers(t *testing.T) {
 }
 
 func TestAllow(t *testing.T) {
+	t.Parallel()
 	out := runOutput(t, listenerConfig(), anyone, live(t))
 	port := out.port(t)
 	viewer := watching(t, port)
@@ -91,6 +93,7 @@ func TestAllow(t *testing.T) {
 }
 
 func TestKick(t *testing.T) {
+	t.Parallel()
 	out := runOutput(t, listenerConfig(), anyone, live(t))
 	port := out.port(t)
 	viewer, other := watching(t, port), watching(t, port)
@@ -113,6 +116,7 @@ func TestKick(t *testing.T) {
 }
 
 func TestOnePublisher(t *testing.T) {
+	t.Parallel()
 	in := runInput(t, listenerConfig())
 	port := in.port(t)
 	from := live(t)
@@ -181,6 +185,7 @@ func portTaken(t *testing.T, port int) {
 }
 
 func TestIPv6(t *testing.T) {
+	t.Parallel()
 	got := relaytest.NewVerifier(1)
 	out := runOutput(t, listenerConfig(), anyone, live(t))
 	port := out.port(t)

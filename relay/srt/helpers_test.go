@@ -3,20 +3,15 @@ package srt
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"sluice/relay/endpoint"
 	"sluice/relay/flow"
@@ -58,7 +53,12 @@ const patience = 15 * time.Second
 // come to.
 func await(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !cond(); time.Sleep(2 * time.Millisecond) {
+	awaitWithin(t, patience, what, cond)
+}
+
+func awaitWithin(t *testing.T, limit time.Duration, what string, cond func() bool) {
+	t.Helper()
+	for end := time.Now().Add(limit); !cond(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited in vain: %s", what)
 		}
@@ -129,6 +129,14 @@ func runInput(t *testing.T, cfg Config) *receivingInput {
 		Input: NewInput(NewTransport(e.Log), cfg, endpoint.Access{Max: 1}, e), env: e, log: log,
 		flow: flow.New(flow.DefaultLimits), seen: relaytest.NewVerifier(1),
 	}
+	in.feed(t, in.seen)
+	in.stop = background(t, func(ctx context.Context) error { return in.Run(ctx, in.flow) })
+	return in
+}
+
+// feed gives a verifier what the input publishes, until the test ends.
+func (in *receivingInput) feed(t *testing.T, v *relaytest.Verifier) {
+	t.Helper()
 	cursor, err := in.flow.Open(media.TS)
 	if err != nil {
 		t.Fatal(err)
@@ -138,15 +146,13 @@ func runInput(t *testing.T, cfg Config) *receivingInput {
 		for {
 			n, _, err := cursor.Next(ctx, b)
 			for _, p := range b[:n] {
-				in.seen.Feed(p.Data)
+				v.Feed(p.Data)
 			}
 			if err != nil {
 				return err
 			}
 		}
 	})
-	in.stop = background(t, func(ctx context.Context) error { return in.Run(ctx, in.flow) })
-	return in
 }
 
 // port waits until a listening endpoint is bound.
@@ -190,44 +196,6 @@ func balanced(t *testing.T, l *endpoint.Ledger) {
 	}
 }
 
-// live publishes a generated stream in real time until the test ends.
-func live(t *testing.T) *flow.Flow {
-	f := flow.New(flow.DefaultLimits)
-	format := &media.Format{Kind: media.TS}
-	ts := relaytest.NewTS(1)
-	background(t, func(ctx context.Context) error {
-		return paced(ctx, ts.Interval(), func() error {
-			f.Publish([]media.Packet{{Format: format, Arrival: time.Now(), Data: ts.Next()}})
-			return nil
-		})
-	})
-	return f
-}
-
-// paced calls do once in each interval on average. Where do was held up, what
-// is overdue is not made good in a burst.
-func paced(ctx context.Context, interval time.Duration, do func() error) error {
-	ticker := time.NewTicker(5 * time.Millisecond)
-	defer ticker.Stop()
-	start := time.Now()
-	for n := time.Duration(0); ; {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-		for ; n*interval < time.Since(start); n++ {
-			began := time.Now()
-			if err := do(); err != nil {
-				return err
-			}
-			if held := time.Since(began); held > 20*time.Millisecond {
-				start = start.Add(held)
-			}
-		}
-	}
-}
-
 // A program is a real peer.
 type program struct {
 	cmd    *exec.Cmd
@@ -241,7 +209,7 @@ func runProgram(t *testing.T, stdin io.Reader, stdout io.Writer, name string, ar
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Fatalf("%v: install the packages ffmpeg and srt-tools", err)
+		t.Fatalf("%v: scripts/deps test installs it", err)
 	}
 	p := &program{cmd: exec.Command(path, args...), output: &logBuffer{}, done: make(chan struct{})}
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = stdin, stdout, p.output
@@ -287,31 +255,6 @@ type sink struct{ v *relaytest.Verifier }
 func (s sink) Write(b []byte) (int, error) {
 	s.v.Feed(b)
 	return len(b), nil
-}
-
-// source is the standard input of a program that sends the generated stream,
-// in real time, until the test ends.
-func source(t *testing.T) io.Reader {
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	// A program that waits for its peer is not to send a burst when it comes.
-	if _, err := unix.FcntlInt(w.Fd(), unix.F_SETPIPE_SZ, 8192); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.SetNonblock(int(w.Fd()), true); err != nil {
-		t.Fatal(err)
-	}
-	ts := relaytest.NewTS(1)
-	background(t, func(ctx context.Context) error {
-		return paced(ctx, ts.Interval(), func() error {
-			_, err := w.Write(ts.Next())
-			return err
-		})
-	})
-	t.Cleanup(func() { _ = w.Close(); _ = r.Close() })
-	return r
 }
 
 func intact(t *testing.T, v *relaytest.Verifier) {
@@ -367,60 +310,6 @@ func (c *concurrent) run(name string, f func(t *testing.T)) {
 }
 
 func (c *concurrent) wait() { c.wg.Wait() }
-
-// link starts a UDP proxy to a listener on the loopback and returns its port.
-// It passes on what pass says, which is called for one datagram at a time; up
-// is the way to the listener.
-func link(t *testing.T, to int, pass func(up bool, b []byte) bool) int {
-	t.Helper()
-	local := func() *net.UDPConn {
-		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c
-	}
-	front := local()
-	back, err := net.DialUDP("udp4", nil, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: to})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var mu sync.Mutex
-	var caller netip.AddrPort
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for b := make([]byte, 2000); ; {
-			n, from, err := front.ReadFromUDPAddrPort(b)
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			caller = from
-			if pass(true, b[:n]) {
-				_, _ = back.Write(b[:n])
-			}
-			mu.Unlock()
-		}
-	})
-	wg.Go(func() {
-		for b := make([]byte, 2000); ; {
-			n, err := back.Read(b)
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			mu.Lock()
-			if err == nil && caller.IsValid() && pass(false, b[:n]) {
-				_, _ = front.WriteToUDPAddrPort(b[:n], caller)
-			}
-			mu.Unlock()
-		}
-	})
-	t.Cleanup(func() {
-		_, _ = front.Close(), back.Close()
-		wg.Wait()
-	})
-	return front.LocalAddr().(*net.UDPAddr).Port
-}
 
 // A lineOut is a call that sends a flow, held by a test.
 type lineOut struct {

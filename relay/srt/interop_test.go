@@ -2,6 +2,7 @@ package srt
 
 import (
 	"fmt"
+	neturl "net/url"
 	"testing"
 
 	"sluice/relay/relaytest"
@@ -14,10 +15,11 @@ const enough = 250
 // A peer is a program that speaks SRT by libsrt. It reads or writes the stream
 // on its standard input or output, byte for byte.
 type peer struct {
-	name    string
-	options func(mode string, bits int) string // of the URL
-	send    func(url string) []string
-	receive func(url string) []string
+	name     string
+	options  func(mode string, bits int) string // of the URL
+	streamID func(id string) string             // one more
+	send     func(url string) []string
+	receive  func(url string) []string
 }
 
 var peers = []peer{
@@ -26,19 +28,34 @@ var peers = []peer{
 		options: func(mode string, bits int) string {
 			return key("mode="+mode+"&latency=120", bits)
 		},
-		send:    func(url string) []string { return []string{"-q", "-a:no", "-chunk:1316", "file://con", url} },
-		receive: func(url string) []string { return []string{"-q", "-a:no", url, "file://con"} },
+		streamID: func(id string) string { return "&streamid=" + id },
+		send:     func(url string) []string { return []string{"-q", "-a:no", "-chunk:1316", "file://con", url} },
+		receive:  func(url string) []string { return []string{"-q", "-a:no", url, "file://con"} },
 	},
 	{
 		name: "ffmpeg",
 		options: func(mode string, bits int) string {
 			return key("mode="+mode+"&latency=120000&payload_size=1316", bits)
 		},
+		streamID: func(id string) string { return "&streamid=" + id },
 		send: func(url string) []string {
 			return []string{"-v", "error", "-nostdin", "-probesize", "32", "-analyzeduration", "0", "-f", "data", "-raw_packet_size", "1316", "-i", "pipe:0", "-map", "0", "-c", "copy", "-flush_packets", "1", "-f", "data", url}
 		},
 		receive: func(url string) []string {
 			return []string{"-v", "error", "-nostdin", "-probesize", "32", "-analyzeduration", "0", "-f", "data", "-i", url, "-map", "0", "-c", "copy", "-flush_packets", "1", "-f", "data", "pipe:1"}
+		},
+	},
+	{
+		name: "gst-launch-1.0",
+		options: func(mode string, bits int) string {
+			return key("mode="+mode+"&latency=120", bits)
+		},
+		streamID: func(id string) string { return "&streamid=" + neturl.QueryEscape(id) },
+		send: func(url string) []string {
+			return []string{"-q", "fdsrc", "fd=0", "blocksize=1316", "!", "srtsink", "sync=false", "uri=" + url}
+		},
+		receive: func(url string) []string {
+			return []string{"-q", "srtsrc", "uri=" + url, "!", "fdsink", "fd=1", "sync=false"}
 		},
 	},
 }
@@ -64,6 +81,7 @@ func matrix(t *testing.T, run func(t *testing.T, p peer, mode string, bits int))
 }
 
 func TestInputFromPrograms(t *testing.T) {
+	t.Parallel()
 	matrix(t, func(t *testing.T, p peer, mode string, bits int) {
 		var in *receivingInput
 		if mode == ModeListener {
@@ -85,6 +103,7 @@ func TestInputFromPrograms(t *testing.T) {
 }
 
 func TestOutputToPrograms(t *testing.T) {
+	t.Parallel()
 	matrix(t, func(t *testing.T, p peer, mode string, bits int) {
 		got := relaytest.NewVerifier(1)
 		var out *sendingOutput
@@ -110,6 +129,7 @@ func TestOutputToPrograms(t *testing.T) {
 }
 
 func TestOurselves(t *testing.T) {
+	t.Parallel()
 	cells := concurrent{t: t}
 	for _, bits := range []int{0, 128, 192, 256} {
 		cells.run(fmt.Sprintf("AES-%d", bits), func(t *testing.T) {

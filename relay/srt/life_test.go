@@ -24,6 +24,7 @@ import (
 // TestPeerVanishes kills peers with kill -9: a listener waits again, and a
 // call ends, once the peer has been silent for its idle timeout.
 func TestPeerVanishes(t *testing.T) {
+	t.Parallel()
 	const most = 4 * time.Second // the timeout of 2 s, and a busy machine
 	gone := func(t *testing.T, p *program, status func() (endpoint.Phase, *endpoint.Reason), phase endpoint.Phase) {
 		t.Helper()
@@ -89,6 +90,7 @@ func TestPeerVanishes(t *testing.T) {
 
 // TestGoodbye lets peers leave in order: that shows at once, as what it is.
 func TestGoodbye(t *testing.T) {
+	t.Parallel()
 	out := runOutput(t, listenerConfig(), anyone, live(t))
 	in := watching(t, out.port(t))
 	_ = in.stop()
@@ -98,6 +100,7 @@ func TestGoodbye(t *testing.T) {
 // TestStoppedViewer stops the process of one of two viewers: the other loses
 // nothing.
 func TestStoppedViewer(t *testing.T) {
+	t.Parallel()
 	out := runOutput(t, listenerConfig(), anyone, live(t))
 	port := out.port(t)
 	frozen, got := relaytest.NewVerifier(1), relaytest.NewVerifier(1)
@@ -124,6 +127,7 @@ func unacknowledged(up bool, b []byte) bool {
 
 // TestStuckViewer has a viewer that is alive and acknowledges nothing.
 func TestStuckViewer(t *testing.T) {
+	t.Parallel()
 	e, _ := env(t)
 	o := NewOutput(NewTransport(e.Log), listenerConfig(), anyone, e).(*listenOutput)
 	o.delivery.stuck = 3 * time.Second
@@ -132,7 +136,7 @@ func TestStuckViewer(t *testing.T) {
 	out.stop = background(t, func(ctx context.Context) error { return o.Run(ctx, from) })
 	port := out.port(t)
 	good := watching(t, port)
-	mute := link(t, port, unacknowledged)
+	_, mute := through(t, port, network{pass: unacknowledged})
 	runInput(t, callerConfig("127.0.0.1", mute))
 	await(t, "two viewers", func() bool { return len(viewers(out)) == 2 })
 	await(t, "the stuck one is closed", func() bool { return len(viewers(out)) == 1 })
@@ -156,8 +160,9 @@ func TestStuckViewer(t *testing.T) {
 
 // TestNothingAcknowledged: Acked tells of the peer, not of what was written.
 func TestNothingAcknowledged(t *testing.T) {
+	t.Parallel()
 	out := runOutput(t, listenerConfig(), anyone, live(t))
-	mute := link(t, out.port(t), unacknowledged)
+	_, mute := through(t, out.port(t), network{pass: unacknowledged})
 	viewer := runInput(t, callerConfig("127.0.0.1", mute))
 	await(t, "the viewer gets the stream", func() bool { return viewer.seen.Report().Received > 50 })
 	s := out.Status()
@@ -168,11 +173,12 @@ func TestNothingAcknowledged(t *testing.T) {
 
 // TestLoss drops one datagram in ten each way.
 func TestLoss(t *testing.T) {
+	t.Parallel()
 	cfg := listenerConfig()
 	cfg.LatencyMS = 800 // for the busiest machine
 	out := runOutput(t, cfg, anyone, live(t))
 	var n int
-	lossy := link(t, out.port(t), func(bool, []byte) bool { n++; return n%10 != 0 })
+	_, lossy := through(t, out.port(t), network{pass: func(bool, []byte) bool { n++; return n%10 != 0 }})
 	in := runInput(t, callerConfig("127.0.0.1", lossy))
 	await(t, "the stream arrives", func() bool { return in.seen.Report().Received > enough })
 	intact(t, in.seen)
@@ -187,10 +193,11 @@ func TestLoss(t *testing.T) {
 // TestLossForGood drops some packets every time: they are missing, counted,
 // and the rest is as it was.
 func TestLossForGood(t *testing.T) {
+	t.Parallel()
 	out := runOutput(t, listenerConfig(), anyone, live(t))
-	lossy := link(t, out.port(t), func(up bool, b []byte) bool {
+	_, lossy := through(t, out.port(t), network{pass: func(up bool, b []byte) bool {
 		return up || b[0]>>7 == 1 || binary.BigEndian.Uint32(b)%64 != 0
-	})
+	}})
 	in := runInput(t, callerConfig("127.0.0.1", lossy))
 	await(t, "the stream arrives", func() bool { return in.seen.Report().Received > enough })
 	_ = in.stop()
@@ -206,16 +213,17 @@ func TestLossForGood(t *testing.T) {
 // TestHandshakeLost loses the first two of each packet that a call begins
 // with.
 func TestHandshakeLost(t *testing.T) {
+	t.Parallel()
 	out := runOutput(t, listenerConfig(), anyone, live(t))
 	seen := map[string]int{}
-	lossy := link(t, out.port(t), func(up bool, b []byte) bool {
+	_, lossy := through(t, out.port(t), network{pass: func(up bool, b []byte) bool {
 		if h, err := parseHandshake(b); err == nil {
 			k := fmt.Sprint(up, h.HandshakeType)
 			seen[k]++
 			return seen[k] > 2
 		}
 		return true
-	})
+	}})
 	watching(t, lossy)
 }
 
@@ -241,6 +249,7 @@ func TestUnknownName(t *testing.T) {
 
 // TestHostileHandshakes sends a listener what no caller sends.
 func TestHostileHandshakes(t *testing.T) {
+	t.Parallel()
 	out := runOutput(t, listenerConfig(), anyone, live(t))
 	port := out.port(t)
 	c, err := net.Dial("udp", fmt.Sprintf("127.0.0.1:%d", port))

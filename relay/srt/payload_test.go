@@ -14,6 +14,7 @@ import (
 // TestDatagrams keeps the boundaries of payloads that are not TS, cuts
 // transport streams between packets, and counts what cannot be carried.
 func TestDatagrams(t *testing.T) {
+	t.Parallel()
 	f := flow.New(flow.DefaultLimits)
 	out := runOutput(t, listenerConfig(), anyone, f)
 	cfg := callerConfig("127.0.0.1", out.port(t))
@@ -58,6 +59,7 @@ func TestDatagrams(t *testing.T) {
 }
 
 func TestLargeDatagrams(t *testing.T) {
+	t.Parallel()
 	f := flow.New(flow.DefaultLimits)
 	out := runOutput(t, listenerConfig(), anyone, f)
 	format, ts := &media.Format{Kind: media.TS}, relaytest.NewTS(1)

@@ -1,0 +1,92 @@
+package srt
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"sluice/relay/relaytest"
+)
+
+// A key is used for so many packets, the last of which announce the next:
+// about two keys in a second of the generated stream.
+const (
+	packetsPerKey     = 200
+	packetsToAnnounce = 50
+	refreshes         = 4
+)
+
+// refreshing adds to the options of a sender on libsrt.
+func refreshing(options string) string {
+	return fmt.Sprintf("%s&kmrefreshrate=%d&kmpreannounce=%d", options, packetsPerKey, packetsToAnnounce)
+}
+
+// A keyWatch sees on the wire which of its two keys a sender uses
+// (draft-sharabayko-srt section 3.1, field KK).
+type keyWatch struct {
+	key     atomic.Uint32
+	changes atomic.Int32
+	clear   atomic.Int32 // packets without encryption
+}
+
+func (k *keyWatch) pass(_ bool, b []byte) bool {
+	const again = 1 << 2 // field R: it may have an old key
+	if len(b) <= headerSize || b[0]&0x80 != 0 || b[4]&again != 0 {
+		return true
+	}
+	now := uint32(b[4]>>3) & 3
+	if now == 0 {
+		k.clear.Add(1)
+	}
+	if before := k.key.Swap(now); before != 0 && before != now {
+		k.changes.Add(1)
+	}
+	return true
+}
+
+// refreshed waits until the key has changed several times and checks that the
+// stream never suffered.
+func (k *keyWatch) refreshed(t *testing.T, v *relaytest.Verifier) {
+	t.Helper()
+	const after = 100 // packets under the last key
+	await(t, "the key changes", func() bool { return k.changes.Load() >= refreshes })
+	n := v.Report().Received
+	await(t, "the stream goes on", func() bool { return v.Report().Received > n+after })
+	intact(t, v)
+	if sent, n := v.Report().Last, uint64(k.changes.Load()); n > sent/packetsPerKey+2 || k.clear.Load() > 0 {
+		t.Errorf("%d changes in %d packets, %d in clear", n, sent, k.clear.Load())
+	}
+}
+
+// TestRefreshByLibsrt has a sender change its key while we receive.
+func TestRefreshByLibsrt(t *testing.T) {
+	t.Parallel()
+	cells := concurrent{t: t}
+	for _, bits := range []int{128, 192, 256} {
+		cells.run(fmt.Sprintf("AES-%d/it calls", bits), func(t *testing.T) {
+			var k keyWatch
+			in := runInput(t, keyed(listenerConfig(), bits))
+			_, port := through(t, in.port(t), network{pass: k.pass})
+			runProgram(t, source(t), nil, libsrt.name, libsrt.send(url("127.0.0.1", port, refreshing(libsrt.options("caller", bits))))...)
+			k.refreshed(t, in.seen)
+		})
+		cells.run(fmt.Sprintf("AES-%d/we call", bits), func(t *testing.T) {
+			var k keyWatch
+			port := relaytest.FreePort(t)
+			runProgram(t, source(t), nil, libsrt.name, libsrt.send(url("127.0.0.1", port, refreshing(libsrt.options("listener", bits))))...)
+			listening(t, port)
+			_, port = through(t, port, network{pass: k.pass})
+			in := runInput(t, keyed(callerConfig("127.0.0.1", port), bits))
+			k.refreshed(t, in.seen)
+		})
+		// What announces the new key is lost as well, and sent again.
+		cells.run(fmt.Sprintf("AES-%d/on a bad network", bits), func(t *testing.T) {
+			var k keyWatch
+			in := runInput(t, keyed(listenerConfig(), bits))
+			_, port := through(t, in.port(t), network{pass: k.pass, forth: relaytest.Path{Loss: 0.05}, back: relaytest.Path{Loss: 0.05}}.opened(uint64(bits)))
+			runProgram(t, source(t), nil, libsrt.name, libsrt.send(url("127.0.0.1", port, refreshing(libsrt.options("caller", bits))))...)
+			k.refreshed(t, in.seen)
+		})
+	}
+	cells.wait()
+}
