@@ -62,7 +62,7 @@ func (r *sendRig) window() {
 }
 
 func (r *sendRig) send() {
-	r.conn.pump(r.now)
+	r.conn.pump(r.now, false)
 	a := acknowledgement{next: r.conn.half.(*sender).next, rtt: time.Millisecond, room: mostHeld}
 	n := a.put(r.ack[:])
 	r.number++

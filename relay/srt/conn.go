@@ -16,6 +16,7 @@ import (
 const (
 	keepAliveAfter = time.Second // of saying nothing (draft section 4.6 of UDT; libsrt: 1 s)
 	showEvery      = 100 * time.Millisecond
+	lossyFor       = time.Second // after a loss
 
 	initialRTT    = 100 * time.Millisecond // before it is measured (section 4.10)
 	initialRTTVar = 50 * time.Millisecond
@@ -39,8 +40,9 @@ type half interface {
 	control(h header, body []byte, at time.Duration)
 	// tick does what is due.
 	tick(at time.Duration)
-	// pump sends what there is for now, and reports whether there is more.
-	pump(at time.Duration) (more bool)
+	// pump sends what there is for now, or only what is sent again, and reports
+	// whether there is more.
+	pump(at time.Duration, again bool) (more bool)
 	// finish has the half come to its end in order, and reports whether it
 	// has. gone tells that the peer has said goodbye.
 	finish(at time.Duration, gone bool) (done bool)
@@ -75,6 +77,7 @@ type conn struct {
 
 	now         time.Duration // as the loop has it
 	heard, said time.Duration // when the peer was last heard, and we spoke
+	lossy       time.Duration // until when the path counts as one that loses packets
 	rtt, rttVar time.Duration
 	measured    bool
 	finishing   bool        // in order
@@ -180,14 +183,18 @@ func (c *conn) tick(now time.Time) {
 	}
 }
 
-// pump sends what there is for now, and reports whether there is more.
-func (c *conn) pump(now time.Time) (more bool) {
+// pump sends what there is for now, or only what is sent again, and reports
+// whether there is more.
+func (c *conn) pump(now time.Time, again bool) (more bool) {
 	if c.over {
 		return false
 	}
 	c.now = c.at(now)
-	return c.half.pump(c.now)
+	return c.half.pump(c.now, again)
 }
+
+// loses tells whether the path has lost packets of late.
+func (c *conn) loses() bool { return c.now < c.lossy }
 
 // show publishes figures for other goroutines.
 func (c *conn) show(at time.Duration) {

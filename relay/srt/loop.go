@@ -23,6 +23,9 @@ const (
 	shortTick = time.Millisecond
 	// tickShare of a connection's latency is what the window may take of it.
 	tickShare = 12
+	// glances is how many times in a window a loop looks after connections whose
+	// path loses packets: what is lost has that much less time.
+	glances = 4
 	// paceEvery is how long a peer has to itself between two bursts.
 	paceEvery = time.Millisecond
 )
@@ -39,7 +42,8 @@ const (
 // A loop serves many connections with one goroutine and one timer:
 //
 //	each tick: read all sockets -> connections that receive -> those that send -> write all
-//	between:   peers for whom there was more than a burst
+//	between:   peers for whom there was more than a burst; while packets are
+//	           lost, what has to do with those
 //
 // Everything that belongs to a loop is touched by its goroutine alone; others
 // post functions to it.
@@ -57,7 +61,8 @@ type loop struct {
 	inbound, outbound []*conn
 	busy              []*conn // for whom there is more to send
 	window            time.Duration
-	waiting           int // packets that were put
+	lossy             bool // a connection is
+	waiting           int  // packets that were put
 	reader            *udp.Reader
 	writer            *udp.Writer
 	arena             arena
@@ -115,10 +120,16 @@ func (l *loop) run() {
 				due = now.Add(l.window)
 			}
 		} else {
+			if l.lossy {
+				l.glance(now)
+			}
 			l.pump(now)
 		}
 		l.flush()
 		wait := time.Until(due)
+		if l.lossy {
+			wait = min(wait, l.window/glances)
+		}
 		if len(l.busy) > 0 {
 			wait = min(wait, paceEvery)
 		}
@@ -163,10 +174,25 @@ func (l *loop) tick(now time.Time) {
 	l.fit()
 }
 
+// glance does what cannot wait for connections that lose packets.
+func (l *loop) glance(now time.Time) {
+	for _, s := range l.sockets {
+		s.read(now)
+	}
+	for _, all := range [...][]*conn{l.inbound, l.outbound} {
+		for _, c := range all {
+			if c.loses() {
+				l.tickConn(c, now)
+				l.pumpConn(c, now, true)
+			}
+		}
+	}
+}
+
 // pump sends to those that are busy, and keeps those for whom there is more.
 func (l *loop) pump(now time.Time) {
 	l.busy = slices.DeleteFunc(l.busy, func(c *conn) bool {
-		more := l.pumpConn(c, now)
+		more := l.pumpConn(c, now, false)
 		if l.waiting >= writeBatch {
 			l.flush()
 		}
@@ -174,15 +200,16 @@ func (l *loop) pump(now time.Time) {
 	})
 }
 
-// fit makes the window suit the shortest latency.
+// fit makes the window suit the shortest latency, and the losses.
 func (l *loop) fit() {
-	l.window = tick
+	l.window, l.lossy = tick, false
 	if len(l.inbound)+len(l.outbound) == 0 {
 		l.window = 2 * tick // callers can wait
 	}
 	for _, all := range [...][]*conn{l.inbound, l.outbound} {
 		for _, c := range all {
 			l.window = min(l.window, max(shortTick, max(c.terms.receive, c.terms.send)/tickShare))
+			l.lossy = l.lossy || c.loses()
 		}
 	}
 }
@@ -220,9 +247,9 @@ func (l *loop) tickConn(c *conn, now time.Time) {
 	c.tick(now)
 }
 
-func (l *loop) pumpConn(c *conn, now time.Time) bool {
+func (l *loop) pumpConn(c *conn, now time.Time, again bool) bool {
 	defer l.caught(c)
-	return c.pump(now)
+	return c.pump(now, again)
 }
 
 // caught ends a connection that panicked, so that it hurts no other.

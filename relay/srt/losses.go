@@ -17,6 +17,7 @@ type loss struct {
 	span
 	found    time.Duration // when it was noticed
 	reported bool          // in a NAK
+	asked    time.Duration // when it was last reported
 }
 
 // losses are what a receiver misses, oldest first.
@@ -96,22 +97,32 @@ func (l *losses) below(s sequence) {
 	}
 }
 
-// appendReport appends to a loss list what is missing. Where all is false,
-// only what was never reported. A gap is kept back while packets up to top may
-// have overtaken it.
-func (l *losses) appendReport(b []byte, all bool, top sequence, now time.Duration) []byte {
+// A pace is how often a loss is reported.
+type pace struct {
+	again  time.Duration // between two reports
+	last   time.Duration // the same, once it can be sent again for the last time
+	urgent time.Duration // how long after it was noticed that is
+}
+
+// appendReport appends to a loss list what is missing and was not reported of
+// late. A gap is kept back while packets up to top may have overtaken it.
+func (l *losses) appendReport(b []byte, p pace, top sequence, now time.Duration) []byte {
 	for i := range l.list {
 		e := &l.list[i]
 		if !e.reported && top.since(e.last)-1 <= l.tolerance && now-e.found < tolerated {
 			break // so do those after it
 		}
-		if e.reported && !all {
+		again := p.again
+		if now-e.found >= p.urgent {
+			again = p.last
+		}
+		if e.reported && now-e.asked < again {
 			continue
 		}
 		if len(b)+8 > lossListSize {
 			break
 		}
-		e.reported = true
+		e.reported, e.asked = true, now
 		b = appendLoss(b, e.span)
 	}
 	return b

@@ -2,6 +2,7 @@ package srt
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
@@ -58,38 +59,44 @@ func TestLosses(t *testing.T) {
 	}
 }
 
-// TestReport: a loss is reported once at once, and again with all others; not
-// while packets are known to overtake each other by more.
+// TestReport: a loss is reported at once, and then time and again, more often
+// once it is urgent; not while packets are known to overtake each other by
+// more.
 func TestReport(t *testing.T) {
-	spans := func(b []byte) (all []span) {
+	p := pace{again: 40 * time.Millisecond, last: 10 * time.Millisecond, urgent: 100 * time.Millisecond}
+	var l losses
+	report := func(top sequence, at time.Duration) (all []span) {
+		t.Helper()
+		b := l.appendReport(nil, p, top, at*time.Millisecond)
 		if !parseLosses(b, func(s span) { all = append(all, s) }) {
 			t.Fatalf("%x", b)
 		}
 		return all
 	}
-	var l losses
-	l.add(span{10, 12}, 0)
-	if got := spans(l.appendReport(nil, false, 14, 0)); len(got) != 1 || got[0] != (span{10, 12}) {
-		t.Errorf("at once: %v", got)
-	}
-	if got := spans(l.appendReport(nil, false, 14, 0)); len(got) != 0 {
-		t.Errorf("again: %v", got)
-	}
-	l.add(span{14, 14}, 0)
-	if got := spans(l.appendReport(nil, true, 16, 0)); len(got) != 2 || got[1] != (span{14, 14}) {
-		t.Errorf("all: %v", got)
-	}
-	l.overtaken(3)
-	l.add(span{20, 20}, time.Second)
-	for top, want := range map[sequence]int{22: 0, 24: 0, 25: 1} { // 1, 3 and 4 came after it
-		c := losses{list: append([]loss(nil), l.list...), tolerance: l.tolerance}
-		if got := spans(c.appendReport(nil, false, top, time.Second)); len(got) != want {
-			t.Errorf("up to %d: %v", top, got)
+	want := func(what string, got []span, want ...span) {
+		t.Helper()
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", what, got, want)
 		}
 	}
-	if got := spans(l.appendReport(nil, false, 22, time.Second+tolerated)); len(got) != 1 {
-		t.Errorf("after a while: %v", got)
-	}
+	first, second := span{10, 12}, span{14, 14}
+	l.add(first, 0)
+	want("at once", report(14, 0), first)
+	want("again at once", report(14, 10))
+	l.add(second, 30*time.Millisecond)
+	want("a new one", report(16, 30), second)
+	want("the first again", report(16, 40), first)
+	want("the second again", report(16, 70), second)
+	want("both", report(16, 110), first, second)
+	want("the first is urgent", report(16, 120), first)
+	l.list = nil
+	l.overtaken(3)
+	l.add(span{20, 20}, time.Second)
+	want("3 came after it", report(24, 1000))
+	want("4 came after it", report(25, 1000), span{20, 20})
+	l.list[0].reported = false
+	want("for a while", report(24, 1019))
+	want("after a while", report(24, 1020), span{20, 20})
 	for range 3 * orderedEnough {
 		l.inOrder()
 	}
@@ -107,7 +114,7 @@ func TestReportFits(t *testing.T) {
 	for i := range 1000 {
 		l.add(span{sequence(4 * i), sequence(4*i + 1)}, 0)
 	}
-	if n := len(l.appendReport(nil, true, 5000, 0)); n > lossListSize || n < lossListSize-8 {
+	if n := len(l.appendReport(nil, pace{}, 5000, 0)); n > lossListSize || n < lossListSize-8 {
 		t.Errorf("%d bytes", n)
 	}
 }

@@ -46,8 +46,7 @@ type receiver struct {
 	ackedAt  time.Duration
 	number   uint32 // of the next full acknowledgement
 	asked    [rememberACK]ask
-	since    int // packets since the last acknowledgement
-	nakAt    time.Duration
+	since    int    // packets since the last acknowledgement
 	list     []byte // a loss list, made anew each time
 
 	got, lost      uint64 // bytes published; packets given up
@@ -160,6 +159,7 @@ func (r *receiver) place(q sequence, s slot, again bool, at time.Duration) {
 		r.top = q.plus(1)
 	case gap > 0:
 		r.pktLoss += uint64(gap)
+		r.c.lossy = at + lossyFor
 		r.losses.add(span{r.top, q.plus(-1)}, at)
 		r.top = q.plus(1)
 	default:
@@ -295,25 +295,28 @@ func (r *receiver) sendACK(a acknowledgement, number uint32) {
 	r.c.control(controlACK, number, b[:a.put(b[:])])
 }
 
-// report tells the peer what is missing: new holes at once, and all of them
-// time and again.
+// report tells the peer what is missing: new holes at once, and each again
+// twice in a round trip, so that every second report is of a packet that was
+// sent again and lost (section 4.8.2). What can be sent again only once more is asked for more often.
 func (r *receiver) report(at time.Duration) {
 	if len(r.losses.list) == 0 {
 		return
 	}
-	all := at-r.nakAt >= max(leastNAK, r.c.patience()/2)
-	r.list = r.losses.appendReport(r.list[:0], all, r.top, at)
-	if len(r.list) == 0 {
-		return
+	rtt := r.c.rtt + r.c.rttVar
+	r.list = r.losses.appendReport(r.list[:0], pace{
+		again: max(leastNAK, rtt/2), last: lastChance(rtt), urgent: r.c.terms.receive - rtt*3/2,
+	}, r.top, at)
+	if len(r.list) > 0 {
+		r.c.control(controlNAK, 0, r.list)
 	}
-	if all {
-		r.nakAt = at
-	}
-	r.c.control(controlNAK, 0, r.list)
 }
 
+// lastChance is how often a packet is asked for, and sent, once there is no
+// time to see whether it came.
+func lastChance(rtt time.Duration) time.Duration { return max(leastNAK/2, rtt/4) }
+
 // pump has nothing to do: what is received is played by the tick.
-func (r *receiver) pump(time.Duration) (more bool) { return false }
+func (r *receiver) pump(time.Duration, bool) (more bool) { return false }
 
 // finish plays what a source sent before it said goodbye. Where we end, what
 // is held is of no use to anybody.

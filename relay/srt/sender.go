@@ -181,13 +181,28 @@ func (s *sender) missed(list []byte, at time.Duration) {
 			switch r := s.record(q); {
 			case r.state == gone:
 				s.giveUp(span{q, q})
-			case r.state == inFlight && (!r.again || at-r.sent >= s.c.rtt):
+			case r.state == inFlight && s.missing(r, at):
 				s.pktLoss++
 				s.want(q, r)
 			}
 		}
+		s.c.lossy = at + lossyFor
 		seen = max(seen, to+1)
 	})
+}
+
+// missing tells whether a report of a packet is to be believed: what was sent
+// again may still have been on its way. For the last time, it is sent again on
+// suspicion.
+func (s *sender) missing(r *record, at time.Duration) bool {
+	if !r.again {
+		return true
+	}
+	age := time.Duration(microseconds(at)-r.time) * time.Microsecond
+	if age+s.c.rtt*3/2 > s.c.terms.send {
+		return at-r.sent >= lastChance(s.c.rtt)
+	}
+	return at-r.sent >= s.c.rtt-s.c.rttVar
 }
 
 // earlier returns q, or the last that is not in flight any more if that is
@@ -275,9 +290,24 @@ func (s *sender) probe(at time.Duration) {
 	}
 }
 
-// pump sends what is to be sent again, then what is new: no more than a burst.
-func (s *sender) pump(at time.Duration) (more bool) {
-	left := burst
+// pump sends what is to be sent again, then, unless that is all that is asked
+// for, what is new: no more than a burst.
+func (s *sender) pump(at time.Duration, again bool) (more bool) {
+	left := s.resend(at, burst)
+	if again {
+		return left == 0
+	}
+	blocked := len(s.queue) > 0
+	for left > 0 && !s.c.finishing && s.count() < s.window && s.fetch() {
+		s.fresh(at)
+		left--
+	}
+	return left == 0 || blocked && s.tokens >= payloadSize
+}
+
+// resend sends again up to left packets, and returns how many more it might
+// have been.
+func (s *sender) resend(at time.Duration, left int) int {
 	for left > 0 && len(s.queue) > 0 {
 		q := s.queue[0]
 		r := s.record(q)
@@ -293,12 +323,7 @@ func (s *sender) pump(at time.Duration) (more bool) {
 			left--
 		}
 	}
-	blocked := len(s.queue) > 0
-	for left > 0 && !s.c.finishing && s.count() < s.window && s.fetch() {
-		s.fresh(at)
-		left--
-	}
-	return left == 0 || blocked && s.tokens >= payloadSize
+	return left
 }
 
 // again sends a packet that was lost, if the ring still holds it.
