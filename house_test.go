@@ -130,6 +130,26 @@ func TestImportsGoOneWay(t *testing.T) {
 	}
 }
 
+// connection is the package of gosrt's Dial, Listen and Conn. Our own transport
+// is in their place: only tests and the bench use them, as a peer.
+const connection = "github.com/datarhei/gosrt"
+
+func TestNoConnectionOfGosrt(t *testing.T) {
+	peers := 0
+	for _, s := range sources(t) {
+		switch {
+		case !slices.Contains(s.imports, connection):
+		case s.test, strings.HasPrefix(s.pkg, "bench"):
+			peers++
+		default:
+			t.Errorf("%s imports %s", s.file, connection)
+		}
+	}
+	if peers == 0 {
+		t.Error("nothing imports it: is that still its name?")
+	}
+}
+
 // The rule itself, on imports that must be refused.
 func TestArrowsRefuse(t *testing.T) {
 	for _, c := range []struct {

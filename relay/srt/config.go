@@ -1,5 +1,13 @@
 // Package srt receives and sends live streams over SRT
-// (draft-sharabayko-srt), as listener and as caller.
+// (draft-sharabayko-srt-01), as listener and as caller, by a transport of its
+// own (docs/adr/0003).
+//
+//	Input, Output          what the Engine runs: a gate (listener) or a call
+//	  listener, calling    handshakes (listen.go, dial.go)
+//	  conn                 a connection, without sockets or clock (conn.go)
+//	    sender, receiver   what it is for (sender.go, receiver.go)
+//	  loop, socket         what drives many of them (loop.go, socket.go)
+//	Transport              loops and sockets, shared by the box (transport.go)
 package srt
 
 import "sluice/relay/endpoint"
