@@ -244,3 +244,42 @@ func TestWindow(t *testing.T) {
 		t.Errorf("%d in flight, room for 6", s.count())
 	}
 }
+
+// TestAcknowledgedWithout: what a peer reported lost, and then acknowledged
+// before it was sent again, it went on without.
+func TestAcknowledgedWithout(t *testing.T) {
+	r := newSendRig(t, nil)
+	s := r.conn.half.(*sender)
+	r.publish(10)
+	r.conn.pump(r.now, false)
+	r.lose(span{2, 4})
+	a := acknowledgement{next: 10, room: mostHeld, rtt: time.Millisecond}
+	var b [fullACKSize]byte
+	r.conn.take(header{control: true, kind: controlACK, specific: 1}, b[:a.put(b[:])], r.now, r.now)
+	if sent, lost := s.ledger.Sent.Load(), s.ledger.Lost.Load(); sent != 7 || lost != 3 || s.bytes != 7*payloadSize {
+		t.Errorf("%d sent, %d lost, %d bytes", sent, lost, s.bytes)
+	}
+	r.conn.ended = nil
+	r.conn.end(errKicked)
+	if d := s.ledger.Dropped(); s.ledger.Taken.Load() != 10 || d[endpoint.DropTooLate.String()] != 3 {
+		t.Errorf("%d taken, dropped %v", s.ledger.Taken.Load(), d)
+	}
+}
+
+// TestTimesNeverGoBack: packets carry their own time, whatever their order and
+// whenever they leave; but never one before the last, nor one to come.
+func TestTimesNeverGoBack(t *testing.T) {
+	r := newSendRig(t, nil)
+	out := r.keeping()
+	r.now = r.now.Add(time.Second)
+	for _, ms := range []time.Duration{-300, -200, -250, -100, 50} {
+		r.flow.Publish([]media.Packet{{Format: r.format, Arrival: r.now.Add(ms * time.Millisecond), Data: r.data}})
+	}
+	r.conn.pump(r.now, false)
+	for i, m := range out.data() {
+		h, _ := parseHeader(m.Header)
+		if want := []uint32{700_000, 800_000, 800_000, 900_000, 1_000_000}[i]; h.time != want {
+			t.Errorf("packet %d carries %d, want %d", i, h.time, want)
+		}
+	}
+}
