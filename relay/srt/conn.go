@@ -82,8 +82,9 @@ type conn struct {
 	measured    bool
 	finishing   bool        // in order
 	gone        atomic.Bool // the peer has said goodbye
-	over        bool        // nothing is sent or taken any more
-	cause       error       // of the end
+	goneAt      time.Duration
+	over        bool  // nothing is sent or taken any more
+	cause       error // of the end
 	ended       func(cause error)
 	showAt      time.Duration
 	shown       atomic.Pointer[figures]
@@ -132,7 +133,7 @@ func (c *conn) take(h header, body []byte, arrival, now time.Time) {
 	if c.over {
 		return
 	}
-	at := c.at(arrival)
+	at := max(0, c.at(arrival)) // the kernel's clock may have been set
 	c.now = c.at(now)
 	c.heard = max(c.heard, at)
 	if !h.control {
@@ -141,16 +142,35 @@ func (c *conn) take(h header, body []byte, arrival, now time.Time) {
 	}
 	switch h.kind {
 	case controlShutdown:
-		c.gone.Store(true)
-		if c.half.finish(at, true) {
-			c.end(errClosed)
-		}
-		c.finish(errClosed)
+		c.goodbye(at)
 	case controlUser:
 		c.keyMessage(h.subtype, body)
 	case controlACK, controlNAK, controlACKACK, controlDropReq:
 		c.half.control(h, body, at)
 	}
+}
+
+// goodbye takes the peer's, once. What it sent before is still played.
+func (c *conn) goodbye(at time.Duration) {
+	if c.gone.Load() {
+		return
+	}
+	c.gone.Store(true)
+	c.goneAt = at
+	if c.finishing {
+		c.end(c.cause)
+		return
+	}
+	c.finish(errClosed)
+	if c.half.finish(at, true) {
+		c.end(errClosed)
+	}
+}
+
+// lingers tells whether what a peer sent before its goodbye may still be
+// played. It may say that this is to be in a year.
+func (c *conn) lingers(at time.Duration) bool {
+	return at-c.goneAt <= max(c.terms.receive, c.terms.send)+longestDrain
 }
 
 // tick does what is due.
@@ -178,7 +198,7 @@ func (c *conn) tick(now time.Time) {
 		c.showAt = at + showEvery
 		c.show(at)
 	}
-	if c.finishing && c.half.finish(at, gone) {
+	if c.finishing && (c.half.finish(at, gone) || gone && !c.lingers(at)) {
 		c.end(c.cause)
 	}
 }
@@ -208,10 +228,15 @@ func (c *conn) show(at time.Duration) {
 	c.shown.Store(f)
 }
 
-// finish ends the connection in order: what was taken is delivered first.
+// finish ends the connection in order: what was taken is delivered first. Once
+// both ends leave, nothing is waited for.
 func (c *conn) finish(cause error) {
-	if !c.over && !c.finishing {
+	switch {
+	case c.over:
+	case !c.finishing:
 		c.finishing, c.cause = true, cause
+	case c.gone.Load():
+		c.end(cause)
 	}
 }
 

@@ -12,6 +12,10 @@ const mostTolerance = 64
 // tolerated is how long a loss is kept back at most.
 const tolerated = 20 * time.Millisecond
 
+// mostRuns is how many runs may be missing at a time: no network leaves more,
+// and each packet that comes late moves them.
+const mostRuns = 4096
+
 // A loss is a run of packets that are missing.
 type loss struct {
 	span
@@ -66,26 +70,37 @@ func (l *losses) find(s sequence) (at int, found bool) {
 	return at, at < len(l.list) && l.list[at].first.since(s) <= 0
 }
 
+// full tells whether there is no place for what comes of another gap, or of a
+// packet in the middle of one.
+func (l *losses) full(q, top sequence) bool {
+	if len(l.list) < mostRuns {
+		return false
+	}
+	at, found := l.find(q)
+	return q.since(top) > 0 || found && l.list[at].first != q && l.list[at].last != q
+}
+
 // remove takes one number out: it has come.
-func (l *losses) remove(s sequence) {
-	at, found := l.find(s)
-	if !found {
-		return
+func (l *losses) remove(q sequence) { l.drop(span{q, q}) }
+
+// drop takes a run out, whatever of it is missing.
+func (l *losses) drop(s span) {
+	from, cut := l.find(s.first)
+	to, split := l.find(s.last)
+	left := make([]loss, 0, 2)
+	if cut && l.list[from].first != s.first {
+		e := l.list[from]
+		e.last = s.first.plus(-1)
+		left = append(left, e)
 	}
-	e := &l.list[at]
-	switch {
-	case e.first == e.last:
-		l.list = slices.Delete(l.list, at, at+1)
-	case e.first == s:
-		e.first = s.plus(1)
-	case e.last == s:
-		e.last = s.plus(-1)
-	default:
-		rest := *e
-		rest.first = s.plus(1)
-		e.last = s.plus(-1)
-		l.list = slices.Insert(l.list, at+1, rest)
+	if split {
+		if e := l.list[to]; e.last != s.last {
+			e.first = s.last.plus(1)
+			left = append(left, e)
+		}
+		to++
 	}
+	l.list = slices.Replace(l.list, from, to, left...)
 }
 
 // below takes out all numbers before s: they are given up.

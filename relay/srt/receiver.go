@@ -102,7 +102,7 @@ func (r *receiver) data(h header, payload []byte, at time.Duration) {
 	case ahead < 0:
 		r.pktBelated++
 		return
-	case ahead >= mostHeld || r.bytes > mostBytes:
+	case ahead >= mostHeld, r.bytes > mostBytes, r.losses.full(h.sequence, r.top):
 		r.overflow()
 		return
 	case ahead < r.top.since(r.base) && r.slot(h.sequence).data != nil:
@@ -206,8 +206,8 @@ func (r *receiver) control(h header, body []byte, at time.Duration) {
 // of what follows goes over it.
 func (r *receiver) giveUp(s span) {
 	from, to := max(0, s.first.since(r.base)), min(r.top.since(r.base)-1, s.last.since(r.base))
-	for i := from; i <= to; i++ {
-		r.losses.remove(r.base.plus(i))
+	if from <= to {
+		r.losses.drop(span{r.base.plus(from), r.base.plus(to)})
 	}
 }
 

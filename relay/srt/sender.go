@@ -21,6 +21,11 @@ const (
 	tooLateFloor = time.Second
 	// leastWindow keeps a stream going whose receiver says that it is full.
 	leastWindow = 2
+	// mostTold is how many times in a tick a peer is told not to wait, and
+	// mostLooked how many packets are looked at for its reports: however many
+	// it sends, and whatever they say.
+	mostTold   = 16
+	mostLooked = mostHeld
 	// minProbe is how long nothing is acknowledged, at least, before the last
 	// packet is sent again.
 	minProbe = 60 * time.Millisecond
@@ -77,6 +82,8 @@ type sender struct {
 	window int           // packets that the peer has room for
 	hold   time.Duration // how long the peer's ACKs wait here on average: it takes that for a part of the round trip
 	tokens int           // bytes that may be sent again
+	told   int           // times that the peer was told not to wait, in this tick
+	looked int           // packets that were looked at for its reports, in this tick
 
 	stamp    uint32        // of the packet sent last: times never go back
 	played   time.Duration // when the peer plays it
@@ -94,7 +101,7 @@ func newSender(c *conn, cursor *flow.Cursor, ledger *endpoint.Ledger, overhead i
 	return &sender{
 		c: c, ledger: ledger, cursor: cursor, stuck: stuck, overhead: uint64(overhead),
 		packets: make([]media.Packet, 0, burst), flight: make([]record, 64),
-		first: c.first, next: c.first, isn: c.first, window: c.terms.window, tokens: spareTokens,
+		first: c.first, next: c.first, isn: c.first, window: max(leastWindow, c.terms.window), tokens: spareTokens,
 	}
 }
 
@@ -176,17 +183,22 @@ func (s *sender) missed(list []byte, at time.Duration) {
 			s.giveUp(span{l.first, s.earlier(l.last)})
 		}
 		to := min(s.count()-1, l.last.since(s.first))
-		for i := max(seen, l.first.since(s.first)); i <= to; i++ {
+		for i := max(seen, l.first.since(s.first)); i <= to && s.looked < mostLooked; i++ {
 			q := s.first.plus(i)
+			s.looked++
 			switch r := s.record(q); {
 			case r.state == gone:
-				s.giveUp(span{q, q})
+				for i < to && s.record(s.first.plus(i+1)).state == gone {
+					i++
+					s.looked++
+				}
+				s.giveUp(span{q, s.first.plus(i)})
 			case r.state == inFlight && s.missing(r, at):
 				s.pktLoss++
+				s.c.lossy = at + lossyFor
 				s.want(q, r)
 			}
 		}
-		s.c.lossy = at + lossyFor
 		seen = max(seen, to+1)
 	})
 }
@@ -222,6 +234,9 @@ func (s *sender) want(q sequence, r *record) {
 // giveUp tells the peer not to wait for a run (section 3.2.9): it was
 // acknowledged, or is too late.
 func (s *sender) giveUp(l span) {
+	if s.told++; s.told > mostTold {
+		return // it asks again
+	}
 	var b [8]byte
 	l.put(b[:])
 	s.c.control(controlDropReq, 0, b[:])
@@ -229,6 +244,7 @@ func (s *sender) giveUp(l span) {
 
 // tick gives up what is too late, and asks after what nobody speaks of.
 func (s *sender) tick(at time.Duration) {
+	s.told, s.looked = 0, 0
 	if n := s.count(); n == 0 {
 		s.progress = at
 	}
