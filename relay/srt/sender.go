@@ -21,7 +21,7 @@ const (
 	tooLateFloor = time.Second
 	// leastWindow keeps a stream going whose receiver says that it is full.
 	leastWindow = 2
-	// mostTold is how many times in a tick a peer is told not to wait, and
+	// mostTold is how many times in a turn of the loop a peer is told not to wait, and
 	// mostLooked how many packets are looked at for its reports: however many
 	// it sends, and whatever they say.
 	mostTold   = 16
@@ -82,8 +82,9 @@ type sender struct {
 	window int           // packets that the peer has room for
 	hold   time.Duration // how long the peer's ACKs wait here on average: it takes that for a part of the round trip
 	tokens int           // bytes that may be sent again
-	told   int           // times that the peer was told not to wait, in this tick
-	looked int           // packets that were looked at for its reports, in this tick
+	turn   time.Duration // of the loop, for which the next two count
+	told   int           // times that the peer was told not to wait
+	looked int           // packets that were looked at for its reports
 
 	stamp    uint32        // of the packet sent last: times never go back
 	played   time.Duration // when the peer plays it
@@ -177,6 +178,7 @@ func (s *sender) drop(r *record) {
 // sent again a moment ago may be on its way. Nothing in flight is looked at
 // twice, whatever the list says.
 func (s *sender) missed(list []byte, at time.Duration) {
+	s.begin()
 	seen := 0 // of the flight
 	parseLosses(list, func(l span) {
 		if l.first.since(s.first) < 0 && l.first.since(s.first) > -mostHeld {
@@ -217,6 +219,13 @@ func (s *sender) missing(r *record, at time.Duration) bool {
 	return at-r.sent >= s.c.rtt-s.c.rttVar
 }
 
+// begin notes whether this is another turn of the loop.
+func (s *sender) begin() {
+	if s.turn != s.c.now {
+		s.turn, s.told, s.looked = s.c.now, 0, 0
+	}
+}
+
 // earlier returns q, or the last that is not in flight any more if that is
 // earlier.
 func (s *sender) earlier(q sequence) sequence {
@@ -234,6 +243,7 @@ func (s *sender) want(q sequence, r *record) {
 // giveUp tells the peer not to wait for a run (section 3.2.9): it was
 // acknowledged, or is too late.
 func (s *sender) giveUp(l span) {
+	s.begin()
 	if s.told++; s.told > mostTold {
 		return // it asks again
 	}
@@ -244,7 +254,6 @@ func (s *sender) giveUp(l span) {
 
 // tick gives up what is too late, and asks after what nobody speaks of.
 func (s *sender) tick(at time.Duration) {
-	s.told, s.looked = 0, 0
 	if n := s.count(); n == 0 {
 		s.progress = at
 	}
