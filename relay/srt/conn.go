@@ -252,8 +252,23 @@ func (c *conn) end(cause error) {
 	}
 	c.half.close(c.now)
 	c.show(c.now)
-	if c.ended != nil {
-		c.ended(cause)
+	c.leave(cause)
+}
+
+// abort ends a connection that is not to be relied on any more.
+func (c *conn) abort(cause error) {
+	c.over = true
+	defer c.leave(cause)
+	defer func() { _ = recover() }() // that is why it is aborted
+	c.control(controlShutdown, 0, nil)
+	c.half.close(c.now)
+}
+
+// leave tells of the end, once.
+func (c *conn) leave(cause error) {
+	if tell := c.ended; tell != nil {
+		c.ended = nil
+		tell(cause)
 	}
 }
 

@@ -28,6 +28,9 @@ const (
 	glances = 4
 	// paceEvery is how long a peer has to itself between two bursts.
 	paceEvery = time.Millisecond
+	// faultsEvery is how often a panic is logged at most: its stack is long, and
+	// a peer that can bring one about can do so again.
+	faultsEvery = 10 * time.Second
 )
 
 // The sizes of a loop.
@@ -61,8 +64,10 @@ type loop struct {
 	inbound, outbound []*conn
 	busy              []*conn // for whom there is more to send
 	window            time.Duration
-	lossy             bool // a connection is
-	waiting           int  // packets that were put
+	lossy             bool      // a connection is
+	faultAt           time.Time // when one was logged
+	faults            int       // since then
+	waiting           int       // packets that were put
 	reader            *udp.Reader
 	writer            *udp.Writer
 	arena             arena
@@ -147,8 +152,14 @@ func (l *loop) runPosted(now time.Time) {
 	l.posted = nil
 	l.mu.Unlock()
 	for _, f := range posted {
-		f(now)
+		l.call(f, now)
 	}
+}
+
+// call calls a function that was posted.
+func (l *loop) call(f func(now time.Time), now time.Time) {
+	defer l.caughtElsewhere()
+	f(now)
 }
 
 // tick does everything once. Those that receive come first, so that what they
@@ -252,18 +263,37 @@ func (l *loop) pumpConn(c *conn, now time.Time, again bool) bool {
 	return c.pump(now, again)
 }
 
+// guard calls f on behalf of a connection.
+func (l *loop) guard(c *conn, f func()) {
+	defer l.caught(c)
+	f()
+}
+
 // caught ends a connection that panicked, so that it hurts no other.
 func (l *loop) caught(c *conn) {
-	v := recover()
-	if v == nil {
+	if v := recover(); v != nil {
+		l.fault(v, "peer", c.peer)
+		c.abort(endpoint.Fail(endpoint.Connecting, nil, "internal_fault", "the connection stopped by a fault of this software"))
+	}
+}
+
+// caughtElsewhere goes on after a panic where there is no connection yet: one
+// handshake is not to end the others' streams.
+func (l *loop) caughtElsewhere() {
+	if v := recover(); v != nil {
+		l.fault(v)
+	}
+}
+
+// fault logs a panic. It is called while that is being recovered from.
+func (l *loop) fault(v any, about ...any) {
+	l.faults++
+	now := time.Now()
+	if now.Sub(l.faultAt) < faultsEvery {
 		return
 	}
-	l.log.Error("an SRT connection panicked", "peer", c.peer, "value", fmt.Sprint(v), "stack", string(debug.Stack()))
-	if c.over { // while it ended
-		return
-	}
-	c.over = true
-	c.ended(endpoint.Fail(endpoint.Connecting, nil, "internal_fault", "the connection stopped by a fault of this software"))
+	l.log.Error("SRT: a fault of this software", append(about, "panics", l.faults, "value", fmt.Sprint(v), "stack", string(debug.Stack()))...)
+	l.faultAt, l.faults = now, 0
 }
 
 // An arena is memory that is given out piece by piece and taken back all at

@@ -55,11 +55,13 @@ func newSession(c *conn, l *loop) *session {
 // otherwise when what was taken has been delivered.
 func (s *session) end(cause error) {
 	s.loop.post(func(time.Time) {
-		if _, abrupt := endings[cause]; abrupt || errors.Is(cause, endpoint.ErrSocketsLost) {
-			s.conn.end(cause)
-		} else {
-			s.conn.finish(cause)
-		}
+		s.loop.guard(s.conn, func() {
+			if _, abrupt := endings[cause]; abrupt || errors.Is(cause, endpoint.ErrSocketsLost) {
+				s.conn.end(cause)
+			} else {
+				s.conn.finish(cause)
+			}
+		})
 	})
 }
 

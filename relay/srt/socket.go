@@ -76,16 +76,22 @@ func (s *socket) dispatch(d *udp.Datagram, now time.Time) {
 		return
 	}
 	if h.control && h.kind == controlHandshake {
-		switch c := s.calls[h.to]; {
-		case c != nil:
-			c.take(d, now)
-		case s.listener != nil:
-			s.listener.take(d, now)
-		}
+		s.shake(h.to, d, now)
 		return
 	}
 	if c := s.conns[h.to]; c != nil && c.peer == d.From {
 		s.l.takeConn(c, h, d.Data[headerSize:], d.Arrival, now)
+	}
+}
+
+// shake hands on a handshake packet.
+func (s *socket) shake(to uint32, d *udp.Datagram, now time.Time) {
+	defer s.l.caughtElsewhere()
+	switch c := s.calls[to]; {
+	case c != nil:
+		c.take(d, now)
+	case s.listener != nil:
+		s.listener.take(d, now)
 	}
 }
 

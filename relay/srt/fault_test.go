@@ -1,0 +1,152 @@
+package srt
+
+import (
+	"context"
+	"encoding/binary"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/datarhei/gosrt/packet"
+
+	"sluice/relay/endpoint"
+)
+
+// A faulty half has a fault in one of its methods.
+type faulty struct {
+	half
+	in string
+}
+
+func (f *faulty) fault(in string) {
+	if in == f.in {
+		panic("a fault that a test made")
+	}
+}
+
+func (f *faulty) data(h header, b []byte, at time.Duration) {
+	f.fault("data")
+	f.half.data(h, b, at)
+}
+
+func (f *faulty) control(h header, b []byte, at time.Duration) {
+	f.fault("control")
+	f.half.control(h, b, at)
+}
+
+func (f *faulty) tick(at time.Duration) {
+	f.fault("tick")
+	f.half.tick(at)
+}
+
+func (f *faulty) pump(at time.Duration, again bool) bool {
+	f.fault("pump")
+	return f.half.pump(at, again)
+}
+
+func (f *faulty) finish(at time.Duration, gone bool) bool {
+	f.fault("finish")
+	return f.half.finish(at, gone)
+}
+
+func (f *faulty) close(at time.Duration) {
+	f.fault("close")
+	f.half.close(at)
+}
+
+func (f *faulty) show(g *figures, at time.Duration) {
+	f.fault("show")
+	f.half.show(g, at)
+}
+
+// TestFault has connections of a loop panic, wherever they can: they end, and
+// another one loses nothing.
+func TestFault(t *testing.T) {
+	in := []string{"control", "tick", "pump", "show", "finish", "close"}
+	out := runOutput(t, listenerConfig(), endpoint.Access{Max: len(in) + 1}, live(t))
+	port := out.port(t)
+	good := watching(t, port)
+	var viewers []*receivingInput
+	for range in {
+		viewers = append(viewers, runInput(t, callerConfig("127.0.0.1", port)))
+	}
+	g := &out.Output.(*listenOutput).gate
+	sessions := func() []*session {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return slices.Clone(g.sessions)
+	}
+	await(t, "they are connected", func() bool { return len(sessions()) == len(in)+1 })
+	for i, s := range sessions()[1:] {
+		s.loop.do(func(time.Time) { s.conn.half = &faulty{s.conn.half, in[i]} })
+		switch in[i] {
+		case "finish":
+			s.end(context.Canceled) // in order
+		case "close":
+			g.Kick(s.id)
+		}
+		await(t, "it ends: "+in[i], func() bool { return !slices.Contains(sessions(), s) })
+		if why := g.why(); why == nil || why.Code != "internal_fault" {
+			t.Errorf("%s: %v", in[i], why)
+		}
+	}
+	for _, v := range viewers {
+		if code := turnedAway(t, v); code != "peer_closed" {
+			t.Errorf("a viewer: %s", code)
+		}
+	}
+	n := good.seen.Report().Received
+	await(t, "the other goes on", func() bool { return good.seen.Report().Received > n+50 })
+	intact(t, good.seen)
+	if n := strings.Count(out.log.String(), "a fault that a test made"); n != 1 {
+		t.Errorf("%d faults are logged", n)
+	}
+	if err := out.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// why is the reason that the gate shows while nobody is connected.
+func (g *gate) why() *endpoint.Reason {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.reason
+}
+
+// TestFaultElsewhere: neither a handshake nor what is posted to a loop ends it.
+func TestFaultElsewhere(t *testing.T) {
+	out := runOutput(t, listenerConfig(), anyone, live(t))
+	port := out.port(t)
+	good := watching(t, port)
+	g := &out.Output.(*listenOutput).gate
+	g.mu.Lock()
+	loop := g.sessions[0].loop
+	g.mu.Unlock()
+	loop.do(func(time.Time) {
+		ln := loop.sockets[0].listener
+		ln.door = panickyDoor{ln.door}
+	})
+	loop.do(func(time.Time) { panic("a fault that a test made") })
+	c := newRawCaller(t, port)
+	b := makeHandshake(5, packet.HSTYPE_CONCLUSION, 0, rawID, hello(0x010500, flags150))
+	binary.BigEndian.PutUint32(b[headerSize+28:], c.ask(makeHandshake(4, packet.HSTYPE_INDUCTION, 0, rawID)).SynCookie)
+	if _, err := c.conn.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "both are noticed", func() (both bool) {
+		loop.do(func(time.Time) { both = loop.faults == 1 }) // since the one that was logged
+		return both
+	})
+	if n := strings.Count(out.log.String(), "a fault that a test made"); n != 1 {
+		t.Errorf("%d faults are logged", n)
+	}
+	n := good.seen.Report().Received
+	await(t, "the other goes on", func() bool { return good.seen.Report().Received > n+50 })
+	intact(t, good.seen)
+}
+
+// A panickyDoor has a fault.
+type panickyDoor struct{ doorkeeper }
+
+func (panickyDoor) judge(*request) verdict { panic("a fault that a test made") }
