@@ -5,6 +5,7 @@ import (
 
 	"sluice/relay/endpoint"
 	"sluice/relay/rtp"
+	"sluice/relay/srt"
 )
 
 // The ways two inputs are used.
@@ -40,7 +41,7 @@ func Built() Capabilities {
 	return Capabilities{
 		Inputs:   []string{SRT, RTP},
 		Outputs:  []string{SRT, RTP},
-		Failover: []string{},
+		Failover: []string{srt.DestinationsBackup, srt.DestinationsBoth},
 	}
 }
 

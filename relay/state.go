@@ -63,12 +63,12 @@ func outputState(f outputFacts) (State, *endpoint.Reason) {
 	switch {
 	case f.media.IsZero():
 		return NoSource, nil
-	case f.now.Sub(latest(moved, f.media, f.peer)) >= silence:
+	case f.now.Sub(latest(moved, f.media, f.peer, f.status.Joined)) >= silence:
 		return Stalled, nil
 	case moved.IsZero():
 		return Connecting, nil // the first media is on its way
 	}
-	return state, nil
+	return state, f.status.Reason
 }
 
 // peerless derives the states in which there is no peer; "" means that there

@@ -85,6 +85,19 @@ func TestCapabilities(t *testing.T) {
 			t.Errorf("output %s: %v, and the box says it can do %v", p, gap, able.Outputs)
 		}
 	}
+	for _, mode := range []string{FailoverSwitch, FailoverMerge} {
+		two := []Input{{ID: "a", Protocol: SRT, Enabled: true}, {ID: "b", Protocol: SRT, Enabled: true}}
+		held := InputStandby(Flow{Inputs: two, Failover: &Failover{Mode: mode, Primary: "a"}}, two[1])
+		if unable := held != nil && held.Code == ReasonFailover; unable == slices.Contains(able.Failover, mode) {
+			t.Errorf("two inputs in mode %s: %v, and the box says it can do %v", mode, held, able.Failover)
+		}
+	}
+	for _, mode := range []string{srt.DestinationsBackup, srt.DestinationsBoth} {
+		two := &srt.Config{Mode: srt.ModeCaller, Destinations: make([]srt.Destination, 2), DestinationMode: mode}
+		if gap := OutputGap(Flow{}, Output{Protocol: SRT, SRT: two}); (gap == nil) != slices.Contains(able.Failover, mode) {
+			t.Errorf("two destinations in mode %s: %v, and the box says it can do %v", mode, gap, able.Failover)
+		}
+	}
 	rtpIn := Input{ID: "r", Protocol: RTP, RTP: &rtp.InputConfig{Encapsulation: rtp.EncapsulationRTP}}
 	srtIn := Input{ID: "s", Protocol: SRT, SRT: &srt.Config{}}
 	for _, c := range []struct {

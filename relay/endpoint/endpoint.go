@@ -123,13 +123,16 @@ type InputStatus struct {
 // OutputStatus is what an output knows of itself. Of a listening output it is
 // the best of its sessions.
 type OutputStatus struct {
-	Phase  Phase
-	Reason *Reason // why, where Phase is not Connected
+	Phase Phase
+	// Reason is why, where Phase is not Connected; and where one of two
+	// destinations is connected, why the other is not.
+	Reason *Reason
 	// Acknowledges tells that the protocol confirms delivery; the output is
 	// then connected while Acked is fresh. Otherwise it is sending while Sent is.
 	Acknowledges bool
 	Acked        time.Time // when the peer last confirmed media; zero if never
 	Sent         time.Time // when media last left for the peer; zero if never
+	Joined       time.Time // when the newest of the peers was connected; zero if it is not known
 	Sessions     []Session // of a listening output
 	Playback     []Playback
 	RTT          time.Duration // 0 where the protocol does not tell
@@ -143,8 +146,12 @@ type OutputStatus struct {
 type DestinationStatus struct {
 	Address string // host:port as configured
 	Phase   Phase
-	Reason  *Reason
+	Reason  *Reason // why, where Phase is not Connected; ReasonStandby: it is not called
 }
+
+// ReasonStandby is the code of a destination that is held back while the other
+// one serves.
+const ReasonStandby = "standby"
 
 // A Playback is a URL at which an output can be played, without its host: the
 // Engine fills in each address of the uplink.

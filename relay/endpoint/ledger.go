@@ -25,8 +25,9 @@ func (d Drop) String() string {
 //
 //	Taken = Sent + the sum of Dropped
 //
-// where a listening output counts a packet once for each session. All counters
-// only grow. A nil Ledger is not valid; the zero value is.
+// where an output counts a packet once for each session or destination that
+// takes it. All counters only grow. A nil Ledger is not valid; the zero value
+// is.
 type Ledger struct {
 	Taken         atomic.Uint64 // packets that the endpoint set out to deliver
 	Sent          atomic.Uint64 // packets handed to the peer; of an input, published

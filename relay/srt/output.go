@@ -67,6 +67,9 @@ func best(st *endpoint.OutputStatus, all []figure) {
 		if f.sent.After(st.Sent) {
 			st.Sent = f.sent
 		}
+		if f.Since.After(st.Joined) {
+			st.Joined = f.Since
+		}
 		st.Links = append(st.Links, f.link)
 	}
 }
