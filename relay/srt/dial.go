@@ -26,8 +26,6 @@ const (
 	closedBelieved = 4
 )
 
-var errAbandoned = errors.New("the call was given up")
-
 // A purpose makes the half of a connection that has just been agreed on. first
 // is the peer's first sequence number, and stamp the time of its handshake
 // packet.
