@@ -33,8 +33,10 @@ func (s *stopwatch) stop(n uint64) {
 	delete(s.sent, n)
 }
 
-// median is that of at least so many datagrams since the last one.
-func (s *stopwatch) median(t *testing.T, of int) time.Duration {
+// quick is how long the quickest of at least so many datagrams since the last
+// call were under way: the tenth of them, as what a busy machine adds to some
+// is of no interest here.
+func (s *stopwatch) quick(t *testing.T, of int) time.Duration {
 	t.Helper()
 	await(t, "the stream arrives", func() bool {
 		s.mu.Lock()
@@ -46,7 +48,7 @@ func (s *stopwatch) median(t *testing.T, of int) time.Duration {
 	laps := s.laps
 	s.laps = nil
 	slices.SortFunc(laps, cmp.Compare)
-	return laps[len(laps)/2]
+	return laps[len(laps)/10]
 }
 
 // TestDrift has libsrt send with a clock of another rate. The latency stays
@@ -55,12 +57,10 @@ func TestDrift(t *testing.T) {
 	t.Parallel()
 	const latency = time.Second
 	const wanted = latency + oneWay
-	// srt-live-transmit looks for input every 10 ms.
-	const input = 12 * time.Millisecond
 	const second = int(time.Second / (relaytest.DatagramSize * 8 * time.Second / relaytest.Bitrate))
 	tests := []struct {
 		ppm    float64
-		within time.Duration // the median of every second
+		within time.Duration // in every second
 		whole  bool
 	}{
 		{500, 10 * time.Millisecond, true},
@@ -76,7 +76,7 @@ func TestDrift(t *testing.T) {
 	for i, tt := range tests {
 		cells.run(fmt.Sprintf("%+v ppm", tt.ppm), func(t *testing.T) {
 			if !longTest() {
-				tt.within += 60 * time.Millisecond // for the busiest machine
+				tt.within += 40 * time.Millisecond // for the busiest machine
 			}
 			watch := newStopwatch()
 			cfg := listenerConfig()
@@ -93,11 +93,11 @@ func TestDrift(t *testing.T) {
 			runProgram(t, generated{sent: watch.start}.source(t), nil, libsrt.name, libsrt.send(url("127.0.0.1", port, libsrt.options("caller", 0)))...)
 			var low, high time.Duration
 			for range seconds {
-				off := watch.median(t, second) - wanted
+				off := watch.quick(t, second) - wanted
 				low, high = min(low, off), max(high, off)
 			}
 			t.Logf("%+v ppm for %d s: latency %+v to %+v of what was set", tt.ppm, seconds, low, high)
-			if low < -tt.within || high > tt.within+input {
+			if low < -tt.within || high > tt.within {
 				t.Errorf("the latency is %+v to %+v off, want at most %v", low, high, tt.within)
 			}
 			if r := in.seen.Report(); tt.whole && r.Intact() != nil || r.Altered+r.Duplicated+r.Disordered+r.Foreign != 0 {
