@@ -1,6 +1,7 @@
 package srt
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
 	"sync/atomic"
@@ -117,7 +118,10 @@ func newConn(s side, started time.Time, out outlet) *conn {
 		rtt: initialRTT, rttVar: initialRTTVar,
 	}
 	if s.keys != nil {
-		c.keys = keys{receive: s.keys.twin(), send: s.keys, every: refreshEvery, announce: refreshAnnounce}
+		c.keys = keys{
+			receive: s.keys.twin(), send: s.keys, every: refreshEvery, announce: refreshAnnounce,
+			parity: s.keys.first(),
+		}
 	}
 	return c
 }
@@ -320,8 +324,8 @@ func (c *conn) keyMessage(subtype uint16, body []byte) {
 		}
 		c.user(controlUser, extensionKMRsp, 0, body)
 	case extensionKMRsp:
-		if keyState(body) == keyAccepted {
-			c.keys.confirmed = c.keys.announced
+		if c.keys.announced && bytes.Equal(body, c.keys.offer) { // not the answer to another one
+			c.keys.confirmed = true
 		}
 	}
 }

@@ -9,6 +9,9 @@ import (
 	"crypto/sha1"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"io"
+	"slices"
 
 	"github.com/benburkert/openpgp/aes/keywrap"
 	"github.com/datarhei/gosrt/packet"
@@ -26,6 +29,7 @@ const (
 	saltSize     = 16
 	kekRounds    = 2048 // of PBKDF2 (draft-sharabayko-srt-01 section 6.1.4)
 	wrapOverhead = 8    // of a wrapped key (RFC 3394)
+	mostTaken    = 1024 // messages remembered: years of them
 )
 
 // A keyring holds the keys of one direction of a connection: an even and an
@@ -41,8 +45,12 @@ type keyring struct {
 	kek        []byte
 	keys       [2][]byte // even, odd; nil: not known
 	blocks     [2]cipher.Block
+	taken      [][]byte            // the wrapped keys that there were, oldest first
 	counter    [aes.BlockSize]byte // scratch
 }
+
+// Format prints none of it.
+func (keyring) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[keys]") }
 
 // parities are the two keys by their names on the wire.
 var parities = [2]packet.PacketEncryption{packet.EvenKeyEncrypted, packet.OddKeyEncrypted}
@@ -101,13 +109,17 @@ func (k *keyring) opens(m *packet.CIFKeyMaterialExtension) bool {
 }
 
 // accept takes the keys of a message, if they are under the salt that is in
-// use.
+// use. A message counts once: it may come again because our answer was lost, or
+// from somebody who recorded it and would have an old key back.
 func (k *keyring) accept(m *packet.CIFKeyMaterialExtension) error {
 	if int(m.KLen) != k.length {
 		return errKeyLength
 	}
 	if !k.opens(m) || m.Cipher != cipherCTR {
 		return errBadSecret
+	}
+	if k.knows(m.Wrap) {
+		return nil
 	}
 	keys, err := keywrap.Unwrap(k.kek, m.Wrap)
 	if err != nil || len(keys) == 0 || len(keys)%k.length != 0 {
@@ -122,7 +134,31 @@ func (k *keyring) accept(m *packet.CIFKeyMaterialExtension) error {
 		}
 		keys = keys[k.length:]
 	}
+	k.remember(m.Wrap)
 	return nil
+}
+
+// knows tells whether wrapped keys were taken, or given, before.
+func (k *keyring) knows(wrap []byte) bool {
+	return slices.ContainsFunc(k.taken, func(w []byte) bool { return bytes.Equal(w, wrap) })
+}
+
+func (k *keyring) remember(wrap []byte) {
+	if k.knows(wrap) {
+		return
+	}
+	if len(k.taken) == mostTaken {
+		k.taken = slices.Delete(k.taken, 0, mostTaken/2)
+	}
+	k.taken = append(k.taken, bytes.Clone(wrap))
+}
+
+// first is the parity of a key that is known.
+func (k *keyring) first() int {
+	if k.keys[0] == nil {
+		return 1
+	}
+	return 0
 }
 
 // cipherCTR is AES-CTR in a message of key material (section 3.2.2).
@@ -142,13 +178,16 @@ func (k *keyring) message() (*packet.CIFKeyMaterialExtension, error) {
 		}
 	}
 	var err error
-	m.Wrap, err = keywrap.Wrap(k.kek, keys)
+	if m.Wrap, err = keywrap.Wrap(k.kek, keys); err == nil {
+		k.remember(m.Wrap)
+	}
 	return m, err
 }
 
 // twin returns a keyring with the same keys, for the other direction.
 func (k *keyring) twin() *keyring {
 	t := *k
+	t.taken = slices.Clone(k.taken)
 	return &t
 }
 

@@ -22,6 +22,7 @@ type keys struct {
 	used      uint64        // packets encrypted with it
 	announced bool          // the next key is there
 	confirmed bool          // and the peer has it
+	offer     []byte        // the message that gave it, which the peer returns
 	asked     time.Duration // when it was last given to it
 }
 
@@ -58,6 +59,6 @@ func (c *conn) announceKeys(at time.Duration) {
 	}
 	var b bytes.Buffer
 	_ = m.Marshal(&b) // only an absent writer is an error
-	k.asked = at
-	c.user(controlUser, extensionKMReq, 0, b.Bytes())
+	k.asked, k.offer = at, b.Bytes()
+	c.user(controlUser, extensionKMReq, 0, k.offer)
 }
