@@ -29,6 +29,9 @@ const (
 	// minProbe is how long nothing is acknowledged, at least, before the last
 	// packet is sent again.
 	minProbe = 60 * time.Millisecond
+	// suspects is how many of the oldest packets are then sent again unasked,
+	// where nothing at all is heard.
+	suspects = 4 * burst
 	// spareTokens is what may be sent again of a stream that has just begun,
 	// and at most besides what the overhead allows, in bytes.
 	spareTokens = 64 << 10
@@ -42,6 +45,7 @@ type record struct {
 	parity   int8 // of its key
 	state    recordState
 	again    bool // it was sent more than once
+	asked    bool // the peer has reported it lost
 	time     uint32
 	sent     time.Duration // when it was last sent
 }
@@ -146,12 +150,13 @@ func (s *sender) acknowledged(number uint32, body []byte, at time.Duration) {
 	}
 	var packets, bytes uint64
 	for range n {
-		switch r := s.record(s.first); r.state {
-		case inFlight:
+		switch r := s.record(s.first); {
+		case r.state == gone:
+		case r.state == wanted, r.asked && at-r.sent < s.c.rtt-s.c.rttVar:
+			s.drop(r) // it cannot have come since it was reported lost: the peer goes on without it
+		default:
 			packets++
 			bytes += uint64(r.size)
-		case wanted: // it went on without it
-			s.drop(r)
 		}
 		s.first = s.first.plus(1)
 	}
@@ -212,8 +217,7 @@ func (s *sender) missing(r *record, at time.Duration) bool {
 	if !r.again {
 		return true
 	}
-	age := time.Duration(microseconds(at)-r.time) * time.Microsecond
-	if age+s.c.rtt*3/2 > s.c.terms.send {
+	if s.age(r, at)+s.c.rtt*3/2 > s.c.terms.send {
 		return at-r.sent >= lastChance(s.c.rtt)
 	}
 	return at-r.sent >= s.c.rtt-s.c.rttVar
@@ -224,6 +228,11 @@ func (s *sender) begin() {
 	if s.turn != s.c.now {
 		s.turn, s.told, s.looked = s.c.now, 0, 0
 	}
+}
+
+// age is how long ago a packet began its way.
+func (s *sender) age(r *record, at time.Duration) time.Duration {
+	return time.Duration(microseconds(at)-r.time) * time.Microsecond
 }
 
 // earlier returns q, or the last that is not in flight any more if that is
@@ -290,28 +299,31 @@ func (s *sender) dropLate(at time.Duration) {
 	}
 }
 
-// probe sends packets again of which neither ACK nor NAK was heard: the last
-// of all, whose loss shows only in what follows, or, where the peer reports a
-// loss once, everything.
+// probe sends packets again, unasked, when nothing has been acknowledged for
+// longer than an answer takes: the last one, where nothing follows that would
+// show its loss; the oldest, where nothing is heard of the peer, whose reports
+// may all be lost, or where it reports a loss but once.
 func (s *sender) probe(at time.Duration) {
 	n := s.count()
-	if n == 0 || len(s.queue) > 0 {
-		return
-	}
 	timeout := max(minProbe, s.c.patience()+2*tick) << min(s.probes, 5)
-	last := s.record(s.next.plus(-1))
-	if at-max(s.progress, last.sent) < timeout {
+	if n == 0 || len(s.queue) > 0 || at-s.progress < timeout {
 		return
 	}
-	s.probes++
-	from := n - 1
-	if !s.c.terms.flags.PERIODICNAK {
-		from = max(0, n-burst)
-	}
-	for i := from; i < n; i++ {
-		if q := s.first.plus(i); s.record(q).state == inFlight {
-			s.want(q, s.record(q))
+	suspect := func(q sequence) {
+		if r := s.record(q); r.state == inFlight && at-r.sent >= timeout {
+			s.want(q, r)
 		}
+	}
+	suspect(s.next.plus(-1))
+	if at-s.c.heard >= timeout || !s.c.terms.flags.PERIODICNAK {
+		for i := range min(n-1, suspects) {
+			if q := s.first.plus(i); s.age(s.record(q), at) < s.c.terms.send { // it is of use if it comes
+				suspect(q)
+			}
+		}
+	}
+	if len(s.queue) > 0 {
+		s.probes++
 	}
 }
 

@@ -159,6 +159,31 @@ func TestLastPacketLost(t *testing.T) {
 	}
 }
 
+// TestSilence: a burst of packets is lost, and so are all reports of it for a
+// while: it is sent again unasked, in time. A peer that is heard, and asks for
+// nothing, gets nothing.
+func TestSilence(t *testing.T) {
+	for _, c := range []struct {
+		silent  time.Duration
+		missing uint64
+	}{{300 * time.Millisecond, 0}, {0, 0}} {
+		burst := func(now time.Duration) bool { return now > 2*time.Second && now <= 2020*time.Millisecond }
+		s := newSimulation(t, simulation{
+			step: tick / glances, interval: time.Millisecond, delay: 15 * time.Millisecond, latency: 250 * time.Millisecond,
+			cut: func(now time.Duration) bool { return c.silent > 0 && burst(now) },
+			deaf: func(now time.Duration) bool {
+				return c.silent > 0 && now > 2*time.Second && now <= 2*time.Second+c.silent
+			},
+		}, nil)
+		s.run(5 * time.Second)
+		s.alive()
+		again := s.from.ledger.Retransmitted.Load()
+		if s.missing != c.missing || c.silent == 0 && again > 0 || again > 150 {
+			t.Errorf("silent for %v: %d missing, %d sent again", c.silent, s.missing, again)
+		}
+	}
+}
+
 // TestTooLate gives up what the peer cannot use any more, says so, and counts
 // it; and so what the ring has no more.
 func TestTooLate(t *testing.T) {

@@ -23,11 +23,12 @@ type simulation struct {
 	now      time.Duration // true time, which is the receiver's
 	step     time.Duration // of both loops: a glance
 	turns    int
-	skew     float64       // of the sender's clock, as a share
-	latency  time.Duration // configured; 0: 200 ms
-	delay    time.Duration // each way
-	loss     float64       // each way
-	cut      func(now time.Duration) bool
+	skew     float64                      // of the sender's clock, as a share
+	latency  time.Duration                // configured; 0: 200 ms
+	delay    time.Duration                // each way
+	loss     float64                      // each way
+	cut      func(now time.Duration) bool // nothing passes
+	deaf     func(now time.Duration) bool // nothing passes to the sender
 	random   *rand.Rand
 	from, to *simEnd
 	source   *flow.Flow
@@ -111,7 +112,7 @@ func (e *simEnd) room(n int) []byte { return make([]byte, n) }
 func (e *simEnd) put(m udp.Message) {
 	s := e.sim
 	e.sent = append(append([]byte(nil), m.Header...), m.Payload...)
-	if s.random.Float64() < s.loss || s.cut != nil && s.cut(s.now) {
+	if s.random.Float64() < s.loss || s.cut != nil && s.cut(s.now) || s.deaf != nil && e == s.to && s.deaf(s.now) {
 		return
 	}
 	e.peer.mail = append(e.peer.mail, simMail{s.now + s.delay, e.sent})
