@@ -80,14 +80,14 @@ func (e *Engine) observeOutput(now time.Time, s *stream, out *outputItem) Output
 		f.status = end.Status()
 	}
 	if !g.running {
-		f.status.Sessions, f.status.Links = nil, nil
+		f.status.Sessions, f.status.Links, f.status.Destinations = nil, nil, nil
 	}
 	state, why := outputState(f)
 	out.watch.see(now, state, out.ledger.Bytes.Load())
 	f.status.Sessions = out.watch.rateSessions(now, f.status.Sessions)
 	r := OutputReport{
 		ID: out.config.ID, State: state, Reason: why, Since: out.watch.since,
-		BitrateBps: out.watch.rate, Counters: count(out.ledger), Status: f.status,
+		BitrateBps: out.watch.rate, Destinations: destinations(f.status), Counters: count(out.ledger), Status: f.status,
 	}
 	if state != Disabled && state != Invalid { // another program may have the port
 		r.PlaybackURLs = playbackURLs(out.config, f.status.Playback, e.options.Uplink(out.config.Uplink))

@@ -8,20 +8,21 @@ import (
 	"sluice/relay/endpoint"
 )
 
-// Connections are told while there are any, and not once their endpoint has
-// ended.
+// Connections and destinations are told while there are any, and not once their
+// endpoint has ended.
 func TestConnectionsEndWithTheirEndpoint(t *testing.T) {
 	inBubble(t, Options{}, func(t *testing.T, b *box) {
 		b.Apply(one(listener("a", 1)))
 		links := []endpoint.Link{{Peer: "192.0.2.9:4000", MsRTT: 1}}
 		b.in(t, "in").SetStatus(endpoint.InputStatus{Phase: endpoint.Connected, Links: links})
-		b.out(t, "a").SetStatus(func(s *endpoint.OutputStatus) { s.Links = links })
+		b.out(t, "a").SetStatus(func(s *endpoint.OutputStatus) { s.Links, s.Destinations = links, make([]endpoint.DestinationStatus, 1) })
 		told := func(want int) {
 			t.Helper()
 			b.observe(time.Now())
 			f := b.Report().Flows[0]
-			if in, out := len(f.Inputs[0].Status.Links), len(f.Outputs[0].Status.Links); in != want || out != want {
-				t.Errorf("%d connections of the input and %d of the output are told, want %d", in, out, want)
+			in, out, to := len(f.Inputs[0].Status.Links), len(f.Outputs[0].Status.Links), len(f.Outputs[0].Destinations)
+			if in != want || out != want || to != want {
+				t.Errorf("%d connections of the input, %d and %d destinations of the output are told, want %d", in, out, to, want)
 			}
 		}
 		told(1)

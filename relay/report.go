@@ -20,7 +20,7 @@ const (
 	Waiting    State = "waiting"
 	NoSource   State = "no_source" // outputs
 	Stalled    State = "stalled"
-	Standby    State = "standby"   // inputs
+	Standby    State = "standby"   // inputs, and second destinations
 	Receiving  State = "receiving" // inputs
 	Connected  State = "connected" // outputs
 	Sending    State = "sending"   // outputs
@@ -59,8 +59,16 @@ type OutputReport struct {
 	Since        time.Time        // when State became what it is
 	BitrateBps   uint64           // over the last 2 s
 	PlaybackURLs []string
+	Destinations []DestinationReport // of an output that dials, as configured; empty while it does not run
 	Counters     Counters
 	Status       endpoint.OutputStatus
+}
+
+// A DestinationReport is the part of an OutputReport about one destination.
+type DestinationReport struct {
+	Address string // host:port as configured
+	State   State  // Connecting, Rejected, Invalid, Standby, or Connected; Sending where nobody acknowledges
+	Reason  *endpoint.Reason
 }
 
 // Counters is a copy of a Ledger.

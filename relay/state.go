@@ -71,6 +71,28 @@ func outputState(f outputFacts) (State, *endpoint.Reason) {
 	return state, f.status.Reason
 }
 
+// destinations derives the states of an output's destinations.
+func destinations(s endpoint.OutputStatus) []DestinationReport {
+	var all []DestinationReport
+	for _, d := range s.Destinations {
+		r := DestinationReport{Address: d.Address, State: Connecting, Reason: d.Reason}
+		switch {
+		case d.Phase == endpoint.Unworkable:
+			r.State = Invalid
+		case d.Phase == endpoint.Refused:
+			r.State = Rejected
+		case d.Phase == endpoint.Connected && s.Acknowledges:
+			r.State = Connected
+		case d.Phase == endpoint.Connected:
+			r.State = Sending
+		case d.Reason != nil && d.Reason.Code == endpoint.ReasonStandby:
+			r.State = Standby
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
 // peerless derives the states in which there is no peer; "" means that there
 // is one. What the last attempt was refused for stands until one works.
 func (f facts) peerless(phase endpoint.Phase, why *endpoint.Reason) (State, *endpoint.Reason) {

@@ -75,6 +75,29 @@ func TestOutputStates(t *testing.T) {
 	}
 }
 
+func TestDestinationStates(t *testing.T) {
+	rest := endpoint.Because(endpoint.ReasonStandby, "it is called while the other fails")
+	for _, c := range []struct {
+		phase endpoint.Phase
+		why   *endpoint.Reason
+		acks  bool
+		want  State
+	}{
+		{endpoint.Connected, nil, true, Connected},
+		{endpoint.Connected, nil, false, Sending},
+		{endpoint.Connecting, nil, true, Connecting},
+		{endpoint.Connecting, timeout, true, Connecting},
+		{endpoint.Connecting, rest, true, Standby},
+		{endpoint.Refused, secret, true, Rejected},
+		{endpoint.Unworkable, taken, true, Invalid},
+	} {
+		d := destinations(endpoint.OutputStatus{Acknowledges: c.acks, Destinations: []endpoint.DestinationStatus{{Address: "x:1", Phase: c.phase, Reason: c.why}}})
+		if want := (DestinationReport{"x:1", c.want, c.why}); len(d) != 1 || d[0] != want {
+			t.Errorf("%v, %v: %+v", c.phase, c.why, d)
+		}
+	}
+}
+
 func TestInputStates(t *testing.T) {
 	const long, moment = time.Minute, 100 * time.Millisecond
 	on := facts{now: now, enabled: true, running: true, peer: ago(long)}
