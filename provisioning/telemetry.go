@@ -113,8 +113,20 @@ func outputFigures(o relay.OutputReport) config.OutputFigures {
 		},
 		RTTMs: milliseconds(o.Status.RTT), LatencyMs: milliseconds(o.Status.Latency),
 		Reconnections: o.Counters.Reconnections, Refused: o.Counters.Refused,
-		Sessions: sessions(o.Status.Sessions), SRT: links(o.Status.Links),
+		Sessions: sessions(o.Status.Sessions), SRT: links(o.Status.Links), Destinations: destinations(o.Destinations),
 	}
+}
+
+// destinations are left out where there is one: it is what the output is.
+func destinations(all []relay.DestinationReport) []config.DestinationState {
+	if len(all) < 2 {
+		return nil
+	}
+	states := make([]config.DestinationState, 0, len(all))
+	for _, d := range all {
+		states = append(states, config.DestinationState(d))
+	}
+	return states
 }
 
 func sessions(all []endpoint.Session) []config.SessionFigures {

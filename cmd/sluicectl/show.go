@@ -231,6 +231,14 @@ func (c *command) showOutput(o output) error {
 		c.line("Network   ", fmt.Sprintf("round trip %.1f ms", f.RTTMs), fmt.Sprintf("latency %.0f ms", f.LatencyMs), advice)
 	}
 	c.line("Peers     ", count(uint64(len(f.Sessions)), "now"), count(f.Reconnections, "reconnections"), count(f.Refused, "refused"))
+	if len(f.Destinations) > 0 {
+		fmt.Fprintln(c.out)
+		t := table{head: []string{"DESTINATION", "STATE", "REASON"}}
+		for _, d := range f.Destinations {
+			t.add(d.Address, string(d.State), why(d.Reason))
+		}
+		t.print(c.out, c.width)
+	}
 	if len(f.Sessions) > 0 {
 		fmt.Fprintln(c.out)
 		t := table{head: []string{"SESSION", "PEER", "SINCE", "BITRATE"}}

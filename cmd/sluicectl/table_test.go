@@ -101,6 +101,12 @@ func TestTables(t *testing.T) {
 	}
 }
 
+// Of two destinations, each has its state and reason.
+func TestDestinations(t *testing.T) {
+	documents := boxOf(t, "testdata/destinations.json")
+	prints(t, documents, 80, "outputs stage/hub", "outputs-stage-hub")
+}
+
 func TestScaled(t *testing.T) {
 	for n, want := range map[uint64]string{
 		0: "0 b/s", 999: "999 b/s", 1000: "1.0 kb/s", 99_900: "99.9 kb/s", 100_000: "100 kb/s",

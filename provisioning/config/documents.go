@@ -224,6 +224,15 @@ type OutputFigures struct {
 	Refused       uint64           `json:"refused"`
 	Sessions      []SessionFigures `json:"sessions"`
 	SRT           []LinkFigures    `json:"srt,omitempty"`
+	// Destinations are those of an output that has two.
+	Destinations []DestinationState `json:"destinations,omitempty"`
+}
+
+// DestinationState is the state of one of two destinations.
+type DestinationState struct {
+	Address string           `json:"address"`
+	State   relay.State      `json:"state"`
+	Reason  *endpoint.Reason `json:"reason"`
 }
 
 // OutputPackets counts an output's packets since the process started.
