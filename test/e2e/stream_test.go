@@ -64,11 +64,17 @@ func feed(t *testing.T, port int, seed uint64) *feeder {
 func (f *feeder) viewSRT(t *testing.T, what string, port int, options string) *harness.Viewer {
 	t.Helper()
 	v := harness.NewViewer(what, f.seed)
+	playSRT(t, v, port, options)
+	return v
+}
+
+// playSRT is the same for a viewer.
+func playSRT(t *testing.T, v *harness.Viewer, port int, options string) *harness.Process {
+	t.Helper()
 	uri := fmt.Sprintf("srt://127.0.0.1:%d?latency=%d&%s", port, srtLatency, options)
-	harness.Start(t, harness.Need(t, "srt-live-transmit", "srt-tools"), []string{"-q", "-chunk", "1316", uri, "file://con"}, func(cmd *exec.Cmd) {
+	return harness.Start(t, harness.Need(t, "srt-live-transmit", "srt-tools"), []string{"-q", "-chunk", "1316", uri, "file://con"}, func(cmd *exec.Cmd) {
 		cmd.Stdout = v
 	})
-	return v
 }
 
 // viewUDP is a socket of the test's own that an RTP or UDP output sends to.
