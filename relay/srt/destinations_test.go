@@ -162,7 +162,7 @@ func TestBackup(t *testing.T) {
 	if took > 2*silenceMS*time.Millisecond {
 		t.Error("that is too long")
 	}
-	if s := out.Status(); s.Phase != endpoint.Connected || !out.isConnected(1) || !out.fails(0, vanished...) {
+	if s := out.Status(); s.Phase != endpoint.Connected || !out.isConnected(1) || !out.fails(0, vanished...) || s.Joined.Before(began) {
 		t.Errorf("%+v", s)
 	}
 
