@@ -124,8 +124,13 @@ func TestSequence(t *testing.T) {
 		a, b sequence
 		want int
 	}{
-		{5, 3, 2}, {3, 5, -2}, {0, maxSequence, 1}, {maxSequence, 0, -1}, {10, maxSequence - 9, 20},
-		{1 << 29, 0, 1 << 29}, {0, 1 << 29, -1 << 29},
+		{5, 3, 2},
+		{3, 5, -2},
+		{0, maxSequence, 1},
+		{maxSequence, 0, -1},
+		{10, maxSequence - 9, 20},
+		{1 << 29, 0, 1 << 29},
+		{0, 1 << 29, -1 << 29},
 	} {
 		if got := c.a.since(c.b); got != c.want {
 			t.Errorf("%d since %d: %d", c.a, c.b, got)
