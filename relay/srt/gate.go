@@ -29,6 +29,10 @@ type gate struct {
 	sessions []*session // oldest first
 	reason   *endpoint.Reason
 	logged   map[string]time.Time // refusals, by verdict
+	lines    struct {             // about connections
+		begun time.Time
+		n     int
+	}
 }
 
 // A verdict refuses a caller.
@@ -100,11 +104,19 @@ func (g *gate) admit(l *loop, c *conn, r *request) (half, verdict) {
 			old.end(errClosed)
 		}
 	}
+	if g.present() >= g.access.Max {
+		if old := g.quietOne(r); old != nil {
+			old.over = true
+			old.end(errReplaced)
+		}
+	}
 	g.living.Add(1)
 	g.sessions = append(g.sessions, s)
 	g.reason = nil
 	g.env.Ledger.Connections.Add(1)
-	g.env.Log.Info("connected", "peer", r.peer, "session", s.id)
+	if s.logged = g.logs(); s.logged {
+		g.env.Log.Info("connected", "peer", r.peer, "session", s.id)
+	}
 	return h, accepted
 }
 
@@ -119,7 +131,7 @@ func (g *gate) judge(r *request) verdict {
 		return verdict{refuseForbidden, "its address is not allowed"}
 	case g.cfg.StreamID != "" && r.StreamId != g.cfg.StreamID:
 		return verdict{refuseNotFound, "wrong stream id"}
-	case g.present() >= g.access.Max && !g.yields(r):
+	case g.present() >= g.access.Max && g.quietOne(r) == nil:
 		return g.full
 	}
 	return accepted
@@ -139,18 +151,36 @@ func (g *gate) present() (n int) {
 // it connects anew: peers send something every second.
 const quiet = 2500 * time.Millisecond
 
-// yields ends a session from the caller's host that has been quiet, in the
-// caller's favour: a source that lost its power need not wait until its old
-// connection is given up. It is called by the loop. g.mu is held.
-func (g *gate) yields(r *request) bool {
+// quietOne returns a session from the caller's host that has been quiet. It
+// ends in the caller's favour, once that is let in: a source that lost its
+// power need not wait until its old connection is given up. It is called by the
+// loop. g.mu is held.
+func (g *gate) quietOne(r *request) *session {
 	for _, s := range g.sessions {
 		if !s.over && s.conn.peer.Addr() == r.peer.Addr() && r.arrival.Sub(s.conn.when(s.conn.heard)) > quiet {
-			s.over = true
-			s.end(errReplaced)
-			return true
+			return s
 		}
 	}
-	return false
+	return nil
+}
+
+// What is logged of connections in a minute, at most: who may connect may do so
+// over and over.
+const (
+	loggedEvery = time.Minute
+	mostLogged  = 300 // connections
+)
+
+// logs tells whether another connection is logged. g.mu is held.
+func (g *gate) logs() bool {
+	if now := time.Now(); now.Sub(g.lines.begun) >= loggedEvery {
+		g.lines.begun, g.lines.n = now, 0
+	}
+	g.lines.n++
+	if g.lines.n == mostLogged+1 {
+		g.env.Log.Warn("connections come and go so often that the next ones are not logged", "in_last_seconds", int(time.Since(g.lines.begun).Seconds()))
+	}
+	return g.lines.n <= mostLogged
 }
 
 // refusalInterval is how often a refusal of one kind is logged at most: callers
@@ -181,7 +211,9 @@ func (g *gate) leave(s *session, cause error) {
 	} else if errors.As(cause, &fault) {
 		g.reason = &fault.Reason
 	}
-	g.env.Log.Info("disconnected", "peer", s.conn.peer, "session", s.id, "reason", cause)
+	if s.logged {
+		g.env.Log.Info("disconnected", "peer", s.conn.peer, "session", s.id, "reason", cause)
+	}
 }
 
 // SetAccess disconnects those who are no longer allowed and, newest first,

@@ -67,6 +67,15 @@ func (h *handshake) refusal() (code refusal, ok bool) {
 	return refusal(h.HandshakeType), h.HandshakeType >= 1000 && h.HandshakeType < packet.HSTYPE_DONE
 }
 
+// peekHandshake reads the kind and cookie of a handshake packet.
+func peekHandshake(b []byte) (kind packet.HandshakeType, cookie uint32, ok bool) {
+	if len(b) < headerSize+handshakeSize {
+		return 0, 0, false
+	}
+	b = b[headerSize:]
+	return packet.HandshakeType(binary.BigEndian.Uint32(b[20:])), binary.BigEndian.Uint32(b[28:]), true
+}
+
 // parseHandshake reads a handshake packet, header included. Extensions are
 // read of a conclusion only; where they cannot be read the rest is returned,
 // with the error. It returns nil for what is no handshake packet.

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"time"
 
-	srtnet "github.com/datarhei/gosrt/net"
 	"github.com/datarhei/gosrt/packet"
 
 	"sluice/relay/endpoint"
@@ -14,10 +13,9 @@ import (
 
 // What a listener keeps of callers that are not connected, at most.
 const (
-	mostHandshakes = 64              // handshake packets looked at in a tick
-	mostOpening    = 8               // callers whose key is tried at a time
-	mostRefused    = 256             // refusals remembered
-	refusedFor     = 3 * time.Second // so that a caller that repeats itself is not judged again
+	mostOpening = 8               // callers whose key is tried at a time
+	mostRefused = 256             // refusals remembered
+	refusedFor  = 3 * time.Second // so that a caller that repeats itself is not judged again
 )
 
 // A doorkeeper decides who is let in. Its methods are called by the loop, and
@@ -60,13 +58,13 @@ type listener struct {
 	s        *socket
 	settings settings
 	door     doorkeeper
-	cookie   *srtnet.SYNCookie
+	cookies  *cookies
 	failure  chan error // capacity 1
 	id       uint32     // while there is no connection
 	port     int
 	hangUp   func()
 
-	budget  int // handshake packets in this tick
+	budget  *budget
 	opening map[caller]bool
 	refused map[caller]answered
 	open    map[caller]*conn
@@ -79,20 +77,20 @@ func (t *Transport) listen(ctx context.Context, key any, env endpoint.Env, port 
 	if err != nil {
 		return nil, err
 	}
-	cookie, err := srtnet.NewSYNCookie("", nil)
-	if err != nil {
-		_ = sock.Close()
-		return nil, endpoint.Fail(endpoint.Connecting, err, "listen_failed", "UDP port %d cannot be opened", port)
-	}
 	l := t.acquire(key)
-	ln := &listener{
-		s: newSocket(l, sock), settings: s, door: door, cookie: cookie, failure: make(chan error, 1),
-		port: int(sock.LocalAddr().Port()), hangUp: func() { t.release(key) },
-		budget: mostHandshakes, opening: make(map[caller]bool), refused: make(map[caller]answered), open: make(map[caller]*conn),
-	}
-	ln.s.listener, ln.id = ln, ln.s.newID()
+	ln := newListener(newSocket(l, sock), s, door)
+	ln.port, ln.hangUp = int(sock.LocalAddr().Port()), func() { t.release(key) }
 	l.do(func(time.Time) { ln.s.open() })
 	return ln, nil
+}
+
+func newListener(on *socket, s settings, door doorkeeper) *listener {
+	ln := &listener{
+		s: on, settings: s, door: door, cookies: newCookies(), failure: make(chan error, 1), id: on.newID(), budget: newBudget(),
+		opening: make(map[caller]bool), refused: make(map[caller]answered), open: make(map[caller]*conn),
+	}
+	on.listener = ln
+	return ln
 }
 
 // close frees the port. Its connections are over already.
@@ -110,7 +108,7 @@ func (ln *listener) fail(err error) {
 }
 
 func (ln *listener) tick(now time.Time) {
-	ln.budget = mostHandshakes
+	ln.budget.renew()
 	for who, a := range ln.refused {
 		if now.Sub(a.at) > refusedFor {
 			delete(ln.refused, who)
@@ -119,12 +117,18 @@ func (ln *listener) tick(now time.Time) {
 }
 
 // forget takes a connection off that is over.
-func (ln *listener) forget(c *conn) { delete(ln.open, caller{c.peer, c.peerID}) }
+func (ln *listener) forget(c *conn) {
+	who := caller{c.peer, c.peerID}
+	if ln.open[who] == c { // and not the next one
+		delete(ln.open, who)
+	}
+	ln.cookies.left(c.peer, c.when(c.now))
+}
 
 // take handles a handshake packet.
 func (ln *listener) take(d *udp.Datagram, now time.Time) {
-	if ln.budget--; ln.budget < 0 {
-		return // it comes again
+	if !ln.wants(d, now) {
+		return
 	}
 	h, err := parseHandshake(d.Data)
 	if h == nil {
@@ -133,20 +137,36 @@ func (ln *listener) take(d *udp.Datagram, now time.Time) {
 	r := &request{handshake: h, peer: d.From, local: d.To, arrival: d.Arrival}
 	switch h.HandshakeType {
 	case packet.HSTYPE_INDUCTION:
-		ln.induce(r)
+		ln.induce(r, now)
 	case packet.HSTYPE_CONCLUSION:
-		if ln.cookie.Verify(h.SynCookie, r.peer.String()) {
-			ln.conclude(r, err, now)
-		}
+		ln.conclude(r, err, now)
 	case packet.HSTYPE_WAVEHAND:
-		ln.refuse(r, verdict{refuseRogue, "it wants a rendezvous connection, which is not supported"}, now)
+		ln.wave(r)
 	}
 }
 
+// wants tells whether to read a handshake packet at all. Those of a flood are
+// most cheaply thrown away unread.
+func (ln *listener) wants(d *udp.Datagram, now time.Time) bool {
+	kind, cookie, ok := peekHandshake(d.Data)
+	if !ok {
+		return false
+	}
+	switch kind {
+	case packet.HSTYPE_INDUCTION:
+		return ln.budget.induction()
+	case packet.HSTYPE_CONCLUSION:
+		return ln.cookies.valid(cookie, d.From, now) && ln.budget.conclusion(d.From.Addr())
+	case packet.HSTYPE_WAVEHAND:
+		return ln.budget.wave()
+	}
+	return false
+}
+
 // induce sends the cookie, and the key length that is wanted.
-func (ln *listener) induce(r *request) {
+func (ln *listener) induce(r *request, now time.Time) {
 	p := newHandshake(packet.HSTYPE_INDUCTION, ln.id, sequence(r.InitialPacketSequenceNumber.Val()), r.peer.Addr())
-	p.ExtensionField, p.SynCookie = magic, ln.cookie.Get(r.peer.String())
+	p.ExtensionField, p.SynCookie = magic, ln.cookies.of(r.peer, now)
 	if ln.settings.passphrase.IsSet() {
 		p.EncryptionField = uint16(ln.settings.keyLength / 8)
 	}
@@ -219,7 +239,7 @@ func (ln *listener) check(r *request, unreadable error) verdict {
 // loop.
 func (ln *listener) try(r *request) {
 	l := ln.s.l
-	if len(ln.opening) >= mostOpening {
+	if len(ln.opening) >= mostOpening || !ln.budget.key(r.peer.Addr()) {
 		return // it comes again
 	}
 	ln.opening[r.caller()] = true
@@ -263,11 +283,24 @@ func (ln *listener) accept(r *request, keys *keyring, now time.Time) {
 	ln.send(r, c.answer)
 }
 
-// refuse turns a caller away.
-func (ln *listener) refuse(r *request, v verdict, now time.Time) {
+// refusal makes the packet that turns a caller away.
+func (ln *listener) refusal(r *request, v verdict) []byte {
 	p := newHandshake(packet.HandshakeType(v.code), ln.id, sequence(r.InitialPacketSequenceNumber.Val()), r.peer.Addr())
 	p.SynCookie = r.SynCookie
-	b := packetOf(p, r.SRTSocketId, 0)
+	return packetOf(p, r.SRTSocketId, 0)
+}
+
+// wave answers who wants a rendezvous. It has shown no cookie, so that nothing
+// is kept of it.
+func (ln *listener) wave(r *request) {
+	v := verdict{refuseRogue, "it wants a rendezvous connection, which is not supported"}
+	ln.send(r, ln.refusal(r, v))
+	ln.door.refused(r, v)
+}
+
+// refuse turns a caller away.
+func (ln *listener) refuse(r *request, v verdict, now time.Time) {
+	b := ln.refusal(r, v)
 	if len(ln.refused) < mostRefused {
 		ln.refused[r.caller()] = answered{b, now}
 	}

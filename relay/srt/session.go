@@ -42,6 +42,8 @@ type session struct {
 	loop  *loop
 	since time.Time
 	over  bool // end was called; guarded by the gate
+	// logged tells whether its beginning was, so that its end is as well.
+	logged bool
 }
 
 // idLength is the length of a session's id: 65 random bits.
