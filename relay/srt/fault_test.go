@@ -92,7 +92,8 @@ func TestFault(t *testing.T) {
 		}
 	}
 	for _, v := range viewers {
-		if code := turnedAway(t, v); code != "peer_closed" {
+		await(t, "its viewer is told", func() bool { return v.Status().Reason != nil })
+		if code := v.Status().Reason.Code; code != "peer_closed" {
 			t.Errorf("a viewer: %s", code)
 		}
 	}
