@@ -171,17 +171,17 @@ func TestShares(t *testing.T) {
 
 	// One host with a flood of conclusions that are good up to the passphrase.
 	wrong := wrongKeys(t)
-	noisy, quiet, another := visitor(1, 5000), visitor(2, 5000), visitor(3, 5000)
+	quiet, another := visitor(2, 5000), visitor(3, 5000)
 	cookies := map[netip.AddrPort]uint32{quiet: d.cookie(quiet), another: d.cookie(another)}
 	for i := range 64 {
-		noisy = visitor(1, 5000+i)
+		noisy := visitor(1, 5000+i)
 		cookies[noisy] = d.cookie(noisy)
 	}
 	tries := 0
 	for id := range uint32(200) {
 		before := d.turned
 		for i := range 64 {
-			noisy = visitor(1, 5000+i)
+			noisy := visitor(1, 5000+i)
 			d.from(noisy, conclusion(cookies[noisy], 1000*id+uint32(i), wrong))
 		}
 		if n := len(d.ln.opening); n > mostKeysHost {
@@ -199,7 +199,7 @@ func TestShares(t *testing.T) {
 	good := piece{extensionKMReq, kmBody(t, testKeys().twin())}
 	for id, peer := range map[uint32]netip.AddrPort{7: quiet, 8: another} {
 		for i := range 64 {
-			noisy = visitor(1, 5000+i)
+			noisy := visitor(1, 5000+i)
 			d.from(noisy, conclusion(cookies[noisy], 1_000_000+uint32(i), wrong))
 		}
 		d.from(peer, conclusion(cookies[peer], id, good))
