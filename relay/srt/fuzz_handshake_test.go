@@ -111,6 +111,7 @@ func FuzzListener(f *testing.F) {
 func FuzzCalling(f *testing.F) {
 	f.Add(false, []byte{0, 1, 2, 3, 4, 5})
 	f.Add(true, []byte{0, 0, 1, 3, 0, 2, 0})
+	f.Add(false, []byte{3, 0, 0, 3, 0xEB, 0, 0, 0, 1, 0}) // another refuses
 	f.Add(true, []byte{3, 0, 0, 1, 2, 0, 2, 40, 1, 2, 3})
 	f.Fuzz(func(t *testing.T, encrypted bool, b []byte) {
 		l := newLoop(slog.New(slog.DiscardHandler))
