@@ -23,7 +23,7 @@ import (
 type Transport struct {
 	log *slog.Logger
 
-	mu    sync.Mutex
+	mu    sync.Mutex   // not held while a loop is waited for
 	uses  map[any]*use // by what belongs together
 	calls map[place][]*socket
 }
@@ -130,13 +130,8 @@ func (t *Transport) callSocket(ctx context.Context, l *loop, up endpoint.Uplink,
 		return nil, err
 	}
 	at := place{l, up.Name(), up.Generation(), local, dscp}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, s := range t.calls[at] {
-		if !slices.Contains(s.called, to) {
-			s.called = append(s.called, to)
-			return s, nil
-		}
+	if s := t.share(at, to); s != nil {
+		return s, nil
 	}
 	conn, err := udp.Open(ctx, up, local, socketOptions(dscp, log))
 	if err != nil {
@@ -144,22 +139,44 @@ func (t *Transport) callSocket(ctx context.Context, l *loop, up endpoint.Uplink,
 	}
 	s := newSocket(l, conn)
 	s.place, s.called = at, []netip.AddrPort{to}
-	l.do(func(time.Time) { s.open() })
+	l.post(func(time.Time) { s.open() }) // before what is posted for a call
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.calls[at] = append(t.calls[at], s)
 	return s, nil
 }
 
+// share returns a socket that there is for calls, nil where there is none.
+func (t *Transport) share(at place, to netip.AddrPort) *socket {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range t.calls[at] {
+		if !slices.Contains(s.called, to) {
+			s.called = append(s.called, to)
+			return s
+		}
+	}
+	return nil
+}
+
 // leave ends a call's use of its socket. The last one closes it.
 func (t *Transport) leave(s *socket, to netip.AddrPort) {
+	if t.unshare(s, to) {
+		s.l.do(func(time.Time) { s.close() })
+	}
+}
+
+// unshare reports whether nobody uses the socket any more, nor will.
+func (t *Transport) unshare(s *socket, to netip.AddrPort) (last bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s.called = slices.DeleteFunc(s.called, func(a netip.AddrPort) bool { return a == to })
 	if len(s.called) > 0 {
-		return
+		return false
 	}
 	t.calls[s.place] = slices.DeleteFunc(t.calls[s.place], func(other *socket) bool { return other == s })
 	if len(t.calls[s.place]) == 0 {
 		delete(t.calls, s.place)
 	}
-	s.l.do(func(time.Time) { s.close() })
+	return true
 }
