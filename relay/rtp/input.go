@@ -59,8 +59,16 @@ func (in *input) Run(ctx context.Context, to *flow.Flow) error {
 		return err
 	}
 	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
+	closed := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(closed)
+		conn.Close()
+	})
+	defer func() {
+		if !stop() {
+			<-closed // whoever wants the port next finds it free
+		}
+	}()
 
 	if in.cfg.Encapsulation != EncapsulationUDP && in.cfg.Port < 65535 {
 		// RTCP (RFC 3550 section 11): taken, so that the sender sees no closed
