@@ -27,7 +27,7 @@ func TestPauses(t *testing.T) {
 		{1, endpoint.Connecting, 1, time.Second},
 		{3, endpoint.Connecting, 1, 4 * time.Second},
 		{6, endpoint.Connecting, 1, 30 * time.Second},
-		{1 << 40, endpoint.Connecting, 1, 30 * time.Second},
+		{1 << 30, endpoint.Connecting, 1, 30 * time.Second},
 		{1, endpoint.Refused, 0, 10 * time.Second},
 		{9, endpoint.Refused, 1, 30 * time.Second},
 		{1, endpoint.Unworkable, 0.5, 20 * time.Second},

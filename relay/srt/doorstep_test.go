@@ -247,33 +247,40 @@ func TestHostsOfIPv6(t *testing.T) {
 func TestCookies(t *testing.T) {
 	now := time.Now()
 	c, other := newCookies(), newCookies()
-	peer := visitor(1, 1)
+	peer, who, another := visitor(1, 1), identity{1, 2}, identity{1, 3}
 	k := c.of(peer, now)
 	for name, wrong := range map[string]bool{
-		"another port":     c.valid(k, visitor(1, 2), now),
-		"another host":     c.valid(k, visitor(2, 1), now),
-		"another listener": other.valid(k, peer, now),
-		"another cookie":   c.valid(k+1, peer, now),
-		"much later":       c.valid(k, peer, now.Add(3*cookieFor)),
+		"another port":     c.valid(k, visitor(1, 2), who, now),
+		"another host":     c.valid(k, visitor(2, 1), who, now),
+		"another listener": other.valid(k, peer, who, now),
+		"another cookie":   c.valid(k+1, peer, who, now),
+		"much later":       c.valid(k, peer, who, now.Add(3*cookieFor)),
 	} {
 		if wrong {
 			t.Errorf("it is good for %s", name)
 		}
 	}
-	if !c.valid(k, peer, now) || !c.valid(k, peer, now.Add(cookieFor)) {
+	if !c.valid(k, peer, who, now) || !c.valid(k, peer, who, now.Add(cookieFor)) {
 		t.Error("it is not good")
 	}
-	c.left(peer, now)
-	if c.valid(k, peer, now) || !c.valid(c.of(peer, now), peer, now) {
+	c.left(peer, who, now)
+	if c.valid(k, peer, who, now) || !c.valid(c.of(peer, now), peer, who, now) {
 		t.Error("it is the same once its caller has left")
 	}
+	if !c.valid(k, peer, another, now) {
+		t.Error("who asked for it before another left is not let in")
+	}
+	c.left(peer, another, now)
+	if c.valid(k, peer, who, now) || c.valid(k, peer, another, now) {
+		t.Error("it is good for ever")
+	}
 	for i := range 3 * mostEnded { // all who come and go
-		c.left(visitor(i, 9), now.Add(time.Duration(i)*time.Millisecond))
+		c.left(visitor(i, 9), who, now.Add(time.Duration(i)*time.Millisecond))
 	}
 	if len(c.ended) > mostEnded {
 		t.Errorf("%d are remembered", len(c.ended))
 	}
-	c.left(visitor(1, 10), now.Add(3*cookieFor))
+	c.left(visitor(1, 10), who, now.Add(3*cookieFor))
 	if len(c.ended) != 1 {
 		t.Errorf("%d are remembered for too long", len(c.ended))
 	}
@@ -315,7 +322,22 @@ func TestRecordedHandshake(t *testing.T) {
 	d.from(peer, conclusion(d.cookie(peer), rawID)) // be it with the same numbers
 	d.turn(tick)
 	if d.admits != 2 || len(d.ln.open) != 1 {
-		t.Error("the caller is not let in again")
+		t.Fatal("the caller is not let in again")
+	}
+
+	// It leaves and comes back at the same moment, with a cookie of before.
+	(&header{control: true, kind: controlShutdown, to: d.answer(peer).SRTSocketId}).put(bye)
+	cookie := d.ln.cookies.of(peer, d.now)
+	d.from(peer, bye)
+	d.from(peer, makeHandshake(4, packet.HSTYPE_INDUCTION, 0, rawID))
+	d.turn(tick)
+	if d.answer(peer).SynCookie != cookie {
+		t.Fatal("the moment was missed")
+	}
+	d.from(peer, conclusion(cookie, rawID+1))
+	d.turn(tick)
+	if d.admits != 3 {
+		t.Error("who comes back at once is not let in")
 	}
 }
 

@@ -67,13 +67,14 @@ func (h *handshake) refusal() (code refusal, ok bool) {
 	return refusal(h.HandshakeType), h.HandshakeType >= 1000 && h.HandshakeType < packet.HSTYPE_DONE
 }
 
-// peekHandshake reads the kind and cookie of a handshake packet.
-func peekHandshake(b []byte) (kind packet.HandshakeType, cookie uint32, ok bool) {
+// peekHandshake reads of a handshake packet what decides whether to read it.
+func peekHandshake(b []byte) (kind packet.HandshakeType, cookie uint32, who identity, ok bool) {
 	if len(b) < headerSize+handshakeSize {
-		return 0, 0, false
+		return 0, 0, identity{}, false
 	}
 	b = b[headerSize:]
-	return packet.HandshakeType(binary.BigEndian.Uint32(b[20:])), binary.BigEndian.Uint32(b[28:]), true
+	who = identity{id: binary.BigEndian.Uint32(b[24:]), first: sequence(binary.BigEndian.Uint32(b[8:]) & maxSequence)}
+	return packet.HandshakeType(binary.BigEndian.Uint32(b[20:])), binary.BigEndian.Uint32(b[28:]), who, true
 }
 
 // parseHandshake reads a handshake packet, header included. Extensions are

@@ -314,7 +314,7 @@ func TestRetryPause(t *testing.T) {
 		{1, endpoint.Connecting, 0, time.Second},
 		{3, endpoint.Connecting, 0, 4 * time.Second},
 		{7, endpoint.Connecting, 0, 30 * time.Second},
-		{1 << 40, endpoint.Connecting, 0, 30 * time.Second},
+		{1 << 30, endpoint.Connecting, 0, 30 * time.Second},
 		{1, endpoint.Refused, 10 * time.Second, 30 * time.Second},
 		{9, endpoint.Unworkable, 10 * time.Second, 30 * time.Second},
 	} {

@@ -122,7 +122,7 @@ func (ln *listener) forget(c *conn) {
 	if ln.open[who] == c { // and not the next one
 		delete(ln.open, who)
 	}
-	ln.cookies.left(c.peer, c.when(c.now))
+	ln.cookies.left(c.peer, identity{c.peerID, c.first}, c.when(c.now))
 }
 
 // take handles a handshake packet.
@@ -148,7 +148,7 @@ func (ln *listener) take(d *udp.Datagram, now time.Time) {
 // wants tells whether to read a handshake packet at all. Those of a flood are
 // most cheaply thrown away unread.
 func (ln *listener) wants(d *udp.Datagram, now time.Time) bool {
-	kind, cookie, ok := peekHandshake(d.Data)
+	kind, cookie, who, ok := peekHandshake(d.Data)
 	if !ok {
 		return false
 	}
@@ -156,7 +156,7 @@ func (ln *listener) wants(d *udp.Datagram, now time.Time) bool {
 	case packet.HSTYPE_INDUCTION:
 		return ln.budget.induction()
 	case packet.HSTYPE_CONCLUSION:
-		return ln.cookies.valid(cookie, d.From, now) && ln.budget.conclusion(d.From.Addr())
+		return ln.cookies.valid(cookie, d.From, who, now) && ln.budget.conclusion(d.From.Addr())
 	case packet.HSTYPE_WAVEHAND:
 		return ln.budget.wave()
 	}
