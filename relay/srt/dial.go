@@ -20,6 +20,7 @@ import (
 const (
 	connectTimeout = 5 * time.Second        // resolving the name and shaking hands
 	resendInterval = 250 * time.Millisecond // a handshake without answer is repeated
+	renewInterval  = 4 * resendInterval     // and begun anew, lest the cookie is of no use any more
 
 	// closedBelieved is how many times in a row the peer's host has to say that
 	// its port is closed: the peer may be starting at this moment.
@@ -143,9 +144,11 @@ type calling struct {
 
 	id         uint32
 	begun      time.Time
-	concluding bool   // the induction was answered
+	concluding bool   // the induction was answered, and not begun anew since
+	asked      bool   // for the connection: at any time
 	last       []byte // our last packet
 	sent       time.Time
+	renewed    time.Time // when the handshake came a step further, or was begun anew
 	over       bool
 }
 
@@ -226,6 +229,12 @@ func (c *calling) begin(now time.Time) {
 	}
 	c.id, c.begun = c.s.newID(), now
 	c.s.calls[c.id] = c
+	c.induce(now)
+}
+
+// induce begins the handshake.
+func (c *calling) induce(now time.Time) {
+	c.concluding, c.renewed = false, now
 	c.send(induction(c.id, c.first, c.to.Addr()), now)
 }
 
@@ -243,7 +252,10 @@ func (c *calling) repeat(now time.Time) {
 }
 
 func (c *calling) tick(now time.Time) {
-	if now.Sub(c.sent) >= resendInterval {
+	switch {
+	case now.Sub(c.renewed) >= renewInterval:
+		c.induce(now)
+	case now.Sub(c.sent) >= resendInterval:
 		c.repeat(now)
 	}
 }
@@ -260,7 +272,7 @@ func (c *calling) take(d *udp.Datagram, now time.Time) {
 		c.fail(&endpoint.Error{Phase: endpoint.Refused, Reason: *code.reason(c.name, c.settings.passphrase.IsSet())})
 	case !c.concluding && h.HandshakeType == packet.HSTYPE_INDUCTION:
 		c.induced(h, now)
-	case c.concluding && h.HandshakeType == packet.HSTYPE_CONCLUSION:
+	case c.asked && h.HandshakeType == packet.HSTYPE_CONCLUSION:
 		c.concluded(h, d.Arrival, now)
 	}
 }
@@ -284,7 +296,7 @@ func (c *calling) induced(h *handshake, now time.Time) {
 		}
 		p.HasKM, p.SRTKM = true, m
 	}
-	c.concluding = true
+	c.concluding, c.asked, c.renewed = true, true, now
 	c.send(p, now)
 }
 

@@ -227,6 +227,40 @@ func TestHandshakeLost(t *testing.T) {
 	watching(t, lossy)
 }
 
+// TestCookieOfNoUse has a listener that does not know the first cookie any
+// more: the call begins anew with another.
+func TestCookieOfNoUse(t *testing.T) {
+	t.Parallel()
+	out := runOutput(t, listenerConfig(), anyone, live(t))
+	concluded, anew := false, false
+	_, path := through(t, out.port(t), network{pass: func(up bool, b []byte) bool {
+		h, err := parseHandshake(b)
+		switch {
+		case err != nil || !up:
+		case h.HandshakeType == packet.HSTYPE_INDUCTION:
+			anew = concluded
+		case !anew:
+			concluded = true
+			b[headerSize+28]++ // its cookie
+		}
+		return true
+	}})
+	watching(t, path)
+	if !anew {
+		t.Error("it did not begin anew")
+	}
+}
+
+// TestFarPeer calls a peer at the other end of two satellites.
+func TestFarPeer(t *testing.T) {
+	t.Parallel()
+	cfg := listenerConfig()
+	cfg.LatencyMS = 4000
+	out := runOutput(t, cfg, anyone, live(t))
+	_, path := through(t, out.port(t), network{forth: relaytest.Path{Delay: 600 * time.Millisecond}, back: relaytest.Path{Delay: 600 * time.Millisecond}})
+	watching(t, path)
+}
+
 // TestNoListener calls a port where nobody listens.
 func TestNoListener(t *testing.T) {
 	t.Parallel()
