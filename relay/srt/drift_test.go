@@ -55,7 +55,7 @@ func (s *stopwatch) quick(t *testing.T, of int) time.Duration {
 // what it was set to, and what is lost is made good to the end.
 func TestDrift(t *testing.T) {
 	t.Parallel()
-	const latency = time.Second
+	const latency = 2 * time.Second
 	const wanted = latency + oneWay
 	const second = int(time.Second / (relaytest.DatagramSize * 8 * time.Second / relaytest.Bitrate))
 	tests := []struct {
@@ -79,9 +79,7 @@ func TestDrift(t *testing.T) {
 				tt.within += 40 * time.Millisecond // for the busiest machine
 			}
 			watch := newStopwatch()
-			cfg := listenerConfig()
-			cfg.LatencyMS = int(latency / time.Millisecond)
-			in := runInput(t, cfg)
+			in := runInput(t, shipped(listenerConfig(), int(latency/time.Millisecond)))
 			v := relaytest.NewVerifier(1)
 			v.Each = watch.stop
 			in.feed(t, v)

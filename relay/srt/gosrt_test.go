@@ -96,9 +96,8 @@ func gosrtReceive(v *relaytest.Verifier) func(gosrt.Conn) {
 // gosrtSend sends the generated stream.
 func gosrtSend(t *testing.T) func(gosrt.Conn) {
 	return func(c gosrt.Conn) {
-		ts := relaytest.NewTS(1)
-		_ = paced(t.Context(), ts.Interval(), func() error {
-			_, err := c.Write(ts.Next())
+		_ = generated{}.send(t.Context(), func(b []byte) error {
+			_, err := c.Write(b)
 			return err
 		})
 	}

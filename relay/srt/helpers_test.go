@@ -131,6 +131,12 @@ func runInput(t *testing.T, cfg Config) *receivingInput {
 	}
 	in.feed(t, in.seen)
 	in.stop = background(t, func(ctx context.Context) error { return in.Run(ctx, in.flow) })
+	t.Cleanup(func() {
+		if t.Failed() {
+			s := in.Status()
+			t.Logf("input: phase %d, reason %v\n%s", s.Phase, s.Reason, tail(log.String()))
+		}
+	})
 	return in
 }
 
@@ -175,6 +181,12 @@ func runOutput(t *testing.T, cfg Config, access endpoint.Access, from flow.Sourc
 	e, log := env(t)
 	out := &sendingOutput{Output: NewOutput(NewTransport(e.Log), cfg, access, e), env: e, log: log}
 	out.stop = background(t, func(ctx context.Context) error { return out.Run(ctx, from) })
+	t.Cleanup(func() {
+		if t.Failed() {
+			s := out.Status()
+			t.Logf("output: phase %d, reason %v, dropped %v\n%s", s.Phase, s.Reason, e.Ledger.Dropped(), tail(log.String()))
+		}
+	})
 	return out
 }
 
@@ -290,21 +302,21 @@ func listening(t *testing.T, port int) {
 	})
 }
 
-// concurrent runs subtests at the same time, a few more than there are cores:
-// they mostly wait.
+// concurrent runs subtests at the same time.
 type concurrent struct {
-	t   *testing.T
-	wg  sync.WaitGroup
-	sem chan struct{}
+	t  *testing.T
+	wg sync.WaitGroup
 }
 
+// places are for the subtests of all tests together: more than there are
+// processors, as they mostly wait, and so few that none of them waits for a
+// processor.
+var places = make(chan struct{}, 16)
+
 func (c *concurrent) run(name string, f func(t *testing.T)) {
-	if c.sem == nil {
-		c.sem = make(chan struct{}, 8)
-	}
 	c.wg.Go(func() {
-		c.sem <- struct{}{}
-		defer func() { <-c.sem }()
+		places <- struct{}{}
+		defer func() { <-places }()
 		c.t.Run(name, f)
 	})
 }

@@ -11,6 +11,13 @@ import (
 // longTest tells whether tests may take minutes: make test-full says so.
 func longTest() bool { return os.Getenv("SLUICE_TEST_LONG") != "" }
 
+// shipped is a configuration with another latency, and the idle timeout that
+// a configuration has which says nothing of it.
+func shipped(c Config, latencyMS int) Config {
+	c.LatencyMS, c.PeerIdleTimeoutMS = latencyMS, 5000
+	return c
+}
+
 // A network lies between two peers. The zero one does nothing.
 type network struct {
 	seed        uint64

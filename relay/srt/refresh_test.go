@@ -1,8 +1,10 @@
 package srt
 
 import (
+	"encoding/binary"
 	"fmt"
-	"sync/atomic"
+	"slices"
+	"sync"
 	"testing"
 
 	"sluice/relay/relaytest"
@@ -24,9 +26,10 @@ func refreshing(options string) string {
 // A keyWatch sees on the wire which of its two keys a sender uses
 // (draft-sharabayko-srt section 3.1, field KK).
 type keyWatch struct {
-	key     atomic.Uint32
-	changes atomic.Int32
-	clear   atomic.Int32 // packets without encryption
+	mu      sync.Mutex
+	key     byte
+	changes []uint32 // sequence numbers of the first packets under another key
+	clear   int      // packets without encryption
 }
 
 func (k *keyWatch) pass(_ bool, b []byte) bool {
@@ -34,14 +37,23 @@ func (k *keyWatch) pass(_ bool, b []byte) bool {
 	if len(b) <= headerSize || b[0]&0x80 != 0 || b[4]&again != 0 {
 		return true
 	}
-	now := uint32(b[4]>>3) & 3
-	if now == 0 {
-		k.clear.Add(1)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := b[4] >> 3 & 3
+	switch {
+	case now == 0:
+		k.clear++
+	case k.key != 0 && k.key != now:
+		k.changes = append(k.changes, binary.BigEndian.Uint32(b))
 	}
-	if before := k.key.Swap(now); before != 0 && before != now {
-		k.changes.Add(1)
-	}
+	k.key = now
 	return true
+}
+
+func (k *keyWatch) seen() (changes []uint32, clear int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.changes), k.clear
 }
 
 // refreshed waits until the key has changed several times and checks that the
@@ -49,12 +61,19 @@ func (k *keyWatch) pass(_ bool, b []byte) bool {
 func (k *keyWatch) refreshed(t *testing.T, v *relaytest.Verifier) {
 	t.Helper()
 	const after = 100 // packets under the last key
-	await(t, "the key changes", func() bool { return k.changes.Load() >= refreshes })
+	await(t, "the key changes", func() bool { changes, _ := k.seen(); return len(changes) >= refreshes })
 	n := v.Report().Received
 	await(t, "the stream goes on", func() bool { return v.Report().Received > n+after })
 	intact(t, v)
-	if sent, n := v.Report().Last, uint64(k.changes.Load()); n > sent/packetsPerKey+2 || k.clear.Load() > 0 {
-		t.Errorf("%d changes in %d packets, %d in clear", n, sent, k.clear.Load())
+	changes, clear := k.seen()
+	if clear > 0 {
+		t.Errorf("%d packets in clear", clear)
+	}
+	for i, at := range changes[1:] {
+		if (at-changes[i])&maxSequence < packetsPerKey {
+			t.Errorf("the key changes at %d, want %d packets under each", changes, packetsPerKey)
+			break
+		}
 	}
 }
 

@@ -15,6 +15,9 @@ import (
 const (
 	residualLatencyMS = 200
 	residualSeeds     = 3
+	// tooBusy is what libsrt loses to libsrt of 10 % only where packets wait
+	// for a processor: three times the usual.
+	tooBusy = 0.006
 )
 
 // TestResidualLoss compares what is lost for good with what libsrt loses to
@@ -47,6 +50,9 @@ func TestResidualLoss(t *testing.T) {
 		tt.path.Delay = oneWay
 		pools := c.run(t, tt.name, tt.path)
 		base := &pools[0]
+		if !longTest() && base.share() > tooBusy {
+			t.Skipf("this machine is too busy to tell: libsrt loses %.3f %% to libsrt", 100*base.share())
+		}
 		for i := range pools {
 			name, p := pairings[i].name, &pools[i]
 			t.Logf("%s lost: %s: %.3f %% of %d for good", tt.name, name, 100*p.share(), p.total)
@@ -67,7 +73,7 @@ type comparison struct {
 // run returns what each pairing lost.
 func (c comparison) run(t *testing.T, name string, path relaytest.Path) []residual {
 	pools := make([]residual, len(pairings))
-	cells := concurrent{t: t, sem: make(chan struct{}, residualSeeds*len(pairings))}
+	cells := concurrent{t: t}
 	limit := 2*patience + time.Duration(c.packets)*max(c.stream.every, relaytest.NewTS(1).Interval())
 	for seed := range uint64(residualSeeds) {
 		for i, p := range pairings {
@@ -143,14 +149,10 @@ func libsrtSends(t *testing.T, g generated, port int) {
 }
 
 func weReceive(t *testing.T) (int, *relaytest.Verifier) {
-	cfg := listenerConfig()
-	cfg.LatencyMS, cfg.PeerIdleTimeoutMS = residualLatencyMS, 5000
-	in := runInput(t, cfg)
+	in := runInput(t, shipped(listenerConfig(), residualLatencyMS))
 	return in.port(t), in.seen
 }
 
 func weSend(t *testing.T, g generated, port int) {
-	cfg := callerConfig("127.0.0.1", port)
-	cfg.LatencyMS, cfg.PeerIdleTimeoutMS = residualLatencyMS, 5000
-	runOutput(t, cfg, anyone, g.live(t))
+	runOutput(t, shipped(callerConfig("127.0.0.1", port), residualLatencyMS), anyone, g.live(t))
 }

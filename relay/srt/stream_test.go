@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -67,18 +68,42 @@ func (g generated) source(t *testing.T) io.Reader {
 
 // run sends the stream in the background until the test ends.
 func (g generated) run(t *testing.T, send func([]byte) error) {
-	ts := relaytest.NewTS(1)
+	background(t, func(ctx context.Context) error { return g.send(ctx, send) })
+}
+
+// send sends the stream until ctx is done.
+func (g generated) send(ctx context.Context, send func([]byte) error) error {
 	if g.every == 0 {
-		g.every = ts.Interval()
+		g.every = tape.ts.Interval()
 	}
-	background(t, func(ctx context.Context) error {
-		return paced(ctx, g.every, func() error {
-			if g.sent != nil {
-				g.sent(ts.Sequence())
-			}
-			return send(ts.Next())
-		})
+	n := uint64(0)
+	return paced(ctx, g.every, func() error {
+		b := tape.at(n)
+		if g.sent != nil {
+			g.sent(n)
+		}
+		n++
+		return send(b)
 	})
+}
+
+// tape is the stream as far as it was ever sent. Many tests send it at the same
+// time, and to make it anew for each would be most of their work.
+var tape = recording{ts: relaytest.NewTS(1)}
+
+type recording struct {
+	mu   sync.Mutex
+	ts   *relaytest.TS
+	made [][]byte
+}
+
+func (r *recording) at(n uint64) []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for uint64(len(r.made)) <= n {
+		r.made = append(r.made, r.ts.Next())
+	}
+	return r.made[n]
 }
 
 // paced calls do once in each interval on average. Where do was held up, what
