@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // proxyBuffer is asked for in each direction, in bytes: what the kernel drops
@@ -163,8 +165,17 @@ func (p *Proxy) close() {
 	}
 }
 
-// enlarge asks for large buffers; a smaller one is taken as well.
+// enlarge asks for large buffers, beyond the system's limit where we have the
+// right to; smaller ones are taken as well.
 func enlarge(c *net.UDPConn) {
 	_ = c.SetReadBuffer(proxyBuffer)
 	_ = c.SetWriteBuffer(proxyBuffer)
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, proxyBuffer)
+		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, proxyBuffer)
+	})
 }
