@@ -210,6 +210,29 @@ func TestShares(t *testing.T) {
 	}
 }
 
+// TestListenersDoNotTalk: each of two listeners is made to believe that the
+// other asked for something.
+func TestListenersDoNotTalk(t *testing.T) {
+	d := newDoorstep(t, listenerConfig().settings(0))
+	other := visitor(1, 1)
+	for _, b := range [][]byte{
+		makeHandshake(4, packet.HSTYPE_INDUCTION, 0, 0), makeHandshake(5, packet.HSTYPE_WAVEHAND, 0, 0),
+		conclusion(d.cookie(other), 0, piece{extensionGroup, make([]byte, 8)}),
+	} {
+		d.from(other, b)
+		d.turn(tick)
+		answer := d.answers[other]
+		if len(answer) != 1 {
+			t.Fatalf("%d answers", len(answer))
+		}
+		d.from(other, answer[0])
+		d.turn(tick)
+		if len(d.answers[other]) > 0 {
+			t.Errorf("an answer of kind %#x is answered", answer[0][headerSize+20:headerSize+24])
+		}
+	}
+}
+
 // TestManyHosts: where there are more of them than a turn has room for, each
 // comes to its turn.
 func TestManyHosts(t *testing.T) {

@@ -63,6 +63,7 @@ func (f *faulty) show(g *figures, at time.Duration) {
 // TestFault has connections of a loop panic, wherever they can: they end, and
 // another one loses nothing.
 func TestFault(t *testing.T) {
+	t.Parallel()
 	in := []string{"control", "tick", "pump", "show", "finish", "close"}
 	out := runOutput(t, listenerConfig(), endpoint.Access{Max: len(in) + 1}, live(t))
 	port := out.port(t)
@@ -117,6 +118,7 @@ func (g *gate) why() *endpoint.Reason {
 
 // TestFaultElsewhere: neither a handshake nor what is posted to a loop ends it.
 func TestFaultElsewhere(t *testing.T) {
+	t.Parallel()
 	out := runOutput(t, listenerConfig(), anyone, live(t))
 	port := out.port(t)
 	good := watching(t, port)

@@ -170,6 +170,7 @@ func TestFloods(t *testing.T) {
 // TestHalfOpen has callers connect and be silent: no more than are allowed, and
 // for no longer than the idle timeout.
 func TestHalfOpen(t *testing.T) {
+	t.Parallel()
 	const allowed, callers = 8, 24
 	out := runOutput(t, listenerConfig(), endpoint.Access{Max: allowed}, live(t))
 	port := out.port(t)

@@ -67,14 +67,29 @@ func (h *handshake) refusal() (code refusal, ok bool) {
 	return refusal(h.HandshakeType), h.HandshakeType >= 1000 && h.HandshakeType < packet.HSTYPE_DONE
 }
 
-// peekHandshake reads of a handshake packet what decides whether to read it.
-func peekHandshake(b []byte) (kind packet.HandshakeType, cookie uint32, who identity, ok bool) {
+// A glimpse of a handshake packet decides whether it is read.
+type glimpse struct {
+	kind      packet.HandshakeType
+	extension uint16
+	cookie    uint32
+	who       identity
+}
+
+// peekHandshake returns ok false for what is too short.
+func peekHandshake(b []byte) (g glimpse, ok bool) {
 	if len(b) < headerSize+handshakeSize {
-		return 0, 0, identity{}, false
+		return g, false
 	}
 	b = b[headerSize:]
-	who = identity{id: binary.BigEndian.Uint32(b[24:]), first: sequence(binary.BigEndian.Uint32(b[8:]) & maxSequence)}
-	return packet.HandshakeType(binary.BigEndian.Uint32(b[20:])), binary.BigEndian.Uint32(b[28:]), who, true
+	return glimpse{
+		kind:      packet.HandshakeType(binary.BigEndian.Uint32(b[20:])),
+		extension: binary.BigEndian.Uint16(b[6:]),
+		cookie:    binary.BigEndian.Uint32(b[28:]),
+		who: identity{
+			id:    binary.BigEndian.Uint32(b[24:]),
+			first: sequence(binary.BigEndian.Uint32(b[8:]) & maxSequence),
+		},
+	}, true
 }
 
 // parseHandshake reads a handshake packet, header included. Extensions are

@@ -148,15 +148,17 @@ func (ln *listener) take(d *udp.Datagram, now time.Time) {
 // wants tells whether to read a handshake packet at all. Those of a flood are
 // most cheaply thrown away unread.
 func (ln *listener) wants(d *udp.Datagram, now time.Time) bool {
-	kind, cookie, who, ok := peekHandshake(d.Data)
+	h, ok := peekHandshake(d.Data)
 	if !ok {
 		return false
 	}
-	switch kind {
+	switch h.kind {
 	case packet.HSTYPE_INDUCTION:
-		return ln.budget.induction()
+		// An answer to one is no question: two listeners that were made to
+		// believe that the other asked would never end.
+		return h.extension != magic && ln.budget.induction()
 	case packet.HSTYPE_CONCLUSION:
-		return ln.cookies.valid(cookie, d.From, who, now) && ln.budget.conclusion(d.From.Addr())
+		return ln.cookies.valid(h.cookie, d.From, h.who, now) && ln.budget.conclusion(d.From.Addr())
 	case packet.HSTYPE_WAVEHAND:
 		return ln.budget.wave()
 	}

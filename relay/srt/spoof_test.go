@@ -139,6 +139,7 @@ func forged(id uint32, around sequence) (all [][]byte) {
 // wire, send to both ends of a connection: what was recorded there, and what
 // was made up. None of it counts.
 func TestSpoofed(t *testing.T) {
+	t.Parallel()
 	cells := concurrent{t: t}
 	for name, bits := range map[string]int{"clear": 0, "encrypted": 128} {
 		cells.run(name, func(t *testing.T) {
@@ -191,6 +192,7 @@ func TestSpoofed(t *testing.T) {
 // TestReplayed has somebody on the way send again what was recorded, cut it
 // short, and add nonsense, all from the right addresses.
 func TestReplayed(t *testing.T) {
+	t.Parallel()
 	out := runOutput(t, keyed(listenerConfig(), 128), anyone, live(t))
 	x := newTap(t, out.port(t))
 	viewer := runInput(t, keyed(callerConfig("127.0.0.1", x.port()), 128))
