@@ -186,13 +186,41 @@ func TestNoRoomAtAll(t *testing.T) {
 	if s.count() != leastWindow {
 		t.Errorf("%d packets were sent", s.count())
 	}
-	for range 100 { // it is heard, but acknowledges nothing
-		x.control(controlKeepAlive, 0, nil)
+	for i := range 110 { // it is heard, but acknowledges nothing, however little that is
+		if x.ended && i < 100 {
+			t.Fatalf("it ended after %v", x.now)
+		}
+		x.control(controlACK, 1, fullACK(targetFirst, 1000, 1000, 0))
 		x.publish(5, sealed)
 		x.pass(100 * time.Millisecond)
 		if s.count() > leastWindow {
 			t.Fatalf("%d packets are in flight", s.count())
 		}
+	}
+	if x.cause != errStuck {
+		t.Errorf("it ended with %v", x.cause)
+	}
+	x.addsUp()
+}
+
+// TestPausedStream: a peer that never heard of the last packets of a stream that
+// has paused is not stuck.
+func TestPausedStream(t *testing.T) {
+	x, s := sending(t, nil)
+	x.publish(10, sealed)
+	x.pass(tick)
+	x.control(controlACK, 1, fullACK(s.next, 1000, 1000, mostHeld))
+	x.publish(10, sealed)
+	for range 300 {
+		x.pass(100 * time.Millisecond)
+		x.control(controlKeepAlive, 0, nil)
+	}
+	if x.ended || s.count() > 0 {
+		t.Fatalf("%v, %d in flight", x.cause, s.count())
+	}
+	x.control(controlACK, 2, fullACK(s.next, 1000, 1000, mostHeld))
+	if s.owed {
+		t.Error("it has acknowledged all that was given up")
 	}
 	x.addsUp()
 }

@@ -93,6 +93,8 @@ type sender struct {
 	stamp    uint32        // of the packet sent last: times never go back
 	played   time.Duration // when the peer plays it
 	progress time.Duration // when something was last acknowledged, or first offered
+	owed     bool          // something was offered that is not acknowledged, or was given up
+	offered  time.Duration // when, or when some of it was last acknowledged
 	probes   int           // in a row
 
 	bytes, lost            uint64
@@ -146,6 +148,7 @@ func (s *sender) acknowledged(number uint32, body []byte, at time.Duration) {
 		}
 	}
 	if n <= 0 {
+		s.owed = s.owed && (n < 0 || s.count() > 0) // it knows of all that was given up
 		return
 	}
 	var packets, bytes uint64
@@ -161,6 +164,7 @@ func (s *sender) acknowledged(number uint32, body []byte, at time.Duration) {
 		s.first = s.first.plus(1)
 	}
 	s.progress, s.probes = at, 0
+	s.offered, s.owed = at, s.count() > 0
 	s.bytes += bytes
 	s.ledger.Sent.Add(packets)
 	s.ledger.Bytes.Add(bytes)
@@ -263,10 +267,10 @@ func (s *sender) giveUp(l span) {
 
 // tick gives up what is too late, and asks after what nobody speaks of.
 func (s *sender) tick(at time.Duration) {
-	if n := s.count(); n == 0 {
+	if s.count() == 0 {
 		s.progress = at
 	}
-	if at-s.progress > s.stuck {
+	if s.isStuck(at) {
 		s.c.end(errStuck)
 		return
 	}
@@ -275,6 +279,12 @@ func (s *sender) tick(at time.Duration) {
 	if len(s.queue) > 0 {
 		s.allow(payloadSize) // also where the stream has paused
 	}
+}
+
+// isStuck tells whether the peer acknowledges nothing of what it is offered, be
+// that given up again and again. Where nothing new is offered, it may not know.
+func (s *sender) isStuck(at time.Duration) bool {
+	return s.owed && at-s.offered > s.stuck && (s.count() > 0 || at-s.c.at(s.sentAt) < s.stuck/2)
 }
 
 // dropLate gives up what the peer cannot use any more (section 4.6).
@@ -436,6 +446,9 @@ func (s *sender) fresh(at time.Duration) {
 	}
 	if s.count() == 1 {
 		s.progress = at
+	}
+	if !s.owed {
+		s.owed, s.offered = true, at
 	}
 	s.ledger.Taken.Add(1)
 	s.allow(size * int(s.overhead) / 100)
