@@ -39,11 +39,9 @@ func (c *call) run(ctx context.Context, key any, do purpose) error {
 	c.key, c.do = key, do
 	switch {
 	case len(c.legs) == 1:
-		_, fault := c.legs[0].once(ctx)
-		if ctx.Err() != nil {
-			return nil
+		if _, fault := c.legs[0].once(ctx); fault != nil {
+			return fault
 		}
-		return fault
 	case c.cfg.DestinationMode == DestinationsBoth:
 		c.both(ctx)
 	default:
@@ -69,7 +67,8 @@ func (l *leg) address() string {
 }
 
 // once calls the peer and talks with it until ctx is done or the connection
-// ends. It tells how long there was one, and why there is none any more.
+// ends. It tells how long there was one, and why there is none any more: nil
+// where that is because ctx is done.
 func (l *leg) once(ctx context.Context) (lasted time.Duration, fault *endpoint.Error) {
 	c := l.call
 	over := make(chan error, 1)
@@ -120,16 +119,16 @@ func (c *call) connected() bool {
 
 // fail notes why there is no connection, unless that is because ctx is done.
 func (l *leg) fail(ctx context.Context, err error) *endpoint.Error {
-	phase, reason := endpoint.Explain(err)
-	fault := &endpoint.Error{Phase: phase, Reason: *reason}
 	l.call.mu.Lock()
 	defer l.call.mu.Unlock()
 	l.session = nil
-	if ctx.Err() == nil {
-		l.failure = fault
-	}
 	l.tell(false)
-	return fault
+	if ctx.Err() != nil {
+		return nil
+	}
+	phase, reason := endpoint.Explain(err)
+	l.failure = &endpoint.Error{Phase: phase, Reason: *reason}
+	return l.failure
 }
 
 // tell replaces the news.
