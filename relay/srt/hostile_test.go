@@ -7,23 +7,29 @@ import (
 	"sluice/relay/flow"
 )
 
-// TestGoodbyeThatNeverComes has a source say goodbye after a packet that is to
-// be played much later, or never.
-func TestGoodbyeThatNeverComes(t *testing.T) {
-	ahead := func(x *target) {
-		x.pass(2 * settling) // from then on its clock is not believed at once
-		x.take(header{sequence: targetFirst, flags: flagSolo | 1, time: microseconds(x.now + 30*time.Minute), to: targetID}, marked(sealed, 100))
+// arrive hands a receiving connection a packet n numbers after the first.
+func (x *target) arrive(n int, stamp time.Duration, size int) {
+	h := header{sequence: sequence(targetFirst).plus(n), flags: flagSolo | 1, time: microseconds(stamp), to: targetID}
+	x.take(h, marked(sealed, size))
+}
+
+// TestEndlessGoodbye has a source say goodbye and go on sending, so that there
+// is always something left to be played.
+func TestEndlessGoodbye(t *testing.T) {
+	begin := func() *target {
+		x, _ := receiving(t, nil)
+		x.arrive(0, x.now, 100)
 		x.control(controlShutdown, 0, nil)
 		x.pass(tick)
 		if x.ended {
 			t.Fatal("what it sent before is not waited for")
 		}
+		return x
 	}
-	x, _ := receiving(t, nil)
-	ahead(x)
+	x := begin()
 	x.control(controlShutdown, 0, nil) // on two ways
-	for range 50 {
-		x.take(header{sequence: targetFirst + 1, flags: flagSolo | 1, to: targetID}, marked(sealed, 100))
+	for i := range 50 {
+		x.arrive(i+1, x.now, 100)
 		x.pass(100 * time.Millisecond)
 	}
 	if x.cause != errClosed {
@@ -31,11 +37,34 @@ func TestGoodbyeThatNeverComes(t *testing.T) {
 	}
 	x.addsUp()
 
-	x, _ = receiving(t, nil)
-	ahead(x)
+	x = begin()
 	x.conn.finish(errKicked)
 	if x.cause != errKicked {
 		t.Errorf("our own end waits: %v", x.cause)
+	}
+}
+
+// TestFromTheFuture has a packet of an hour ahead among others: it holds nobody
+// up.
+func TestFromTheFuture(t *testing.T) {
+	for name, jumps := range map[string][]time.Duration{
+		"once": {30 * time.Minute}, "twice": {30 * time.Minute, 60 * time.Minute}, "back": {-30 * time.Minute}, "a little": {2 * time.Second},
+	} {
+		x, _ := receiving(t, nil)
+		got := 0
+		for i := range 400 {
+			stamp := x.now
+			if at := i - 200; at >= 0 && at < len(jumps) {
+				stamp += jumps[at]
+			}
+			x.arrive(i, stamp, payloadSize)
+			x.pass(tick)
+			x.published(func([]byte) { got++ })
+		}
+		if got < 350 {
+			t.Errorf("%s: %d packets", name, got)
+		}
+		x.addsUp()
 	}
 }
 

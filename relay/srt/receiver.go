@@ -118,7 +118,7 @@ func (r *receiver) data(h header, payload []byte, at time.Duration) {
 		r.grow(ahead + 1)
 	}
 	r.time.arrived(at, h.time)
-	r.place(h.sequence, slot{data: data, time: r.time.unwrap(h.time)}, again, at)
+	r.place(h.sequence, slot{data: data, time: r.time.of(h.time, at)}, again, at)
 }
 
 // overflow counts a packet for which there is no room.

@@ -18,6 +18,10 @@ const (
 	driftQueue = 15 * time.Millisecond
 	rttSlot    = 10 * time.Second
 	rttSlots   = 3
+
+	// mostAhead is by how much a packet may seem to come from the future: the
+	// base is up to a second late.
+	mostAhead = time.Second
 )
 
 // A timebase tells when, by our clock, the peer's clock showed a time: its
@@ -43,6 +47,16 @@ type timebase struct {
 func (t *timebase) unwrap(time uint32) int64 {
 	t.last += int64(int32(time - uint32(t.last)))
 	return t.last
+}
+
+// of returns the peer's time of a packet that came now. One that would be from
+// the future is of now, lest it hold up all that follow it until then.
+func (t *timebase) of(stamp uint32, now time.Duration) int64 {
+	peer := t.unwrap(stamp)
+	if ahead := t.local(peer) - now; ahead > mostAhead {
+		peer -= int64(ahead / time.Microsecond)
+	}
+	return peer
 }
 
 // begin sets the first offset: of the handshake packet that opened the
