@@ -14,10 +14,6 @@ type condition struct {
 	network network
 }
 
-// goodMS is a latency at which SRT makes all of it good, on the busiest
-// machine too.
-const goodMS = 2500
-
 func conditions() []condition {
 	lossy := func(share float64) network {
 		return bothWays(relaytest.Path{Delay: oneWay, Loss: share})
@@ -71,7 +67,7 @@ func TestConditions(t *testing.T) {
 			met(t, c.network.forth, tally)
 		}
 		cells.run(c.name+"/from libsrt", func(t *testing.T) {
-			in := runInput(t, shipped(listenerConfig(), goodMS))
+			in := runInput(t, shipped(listenerConfig(), patientMS))
 			p, port := through(t, in.port(t), c.network)
 			runProgram(t, source(t), nil, libsrt.name, libsrt.send(url("127.0.0.1", port, libsrt.options("caller", 0)))...)
 			arrives(t, p, in.seen)
@@ -93,7 +89,7 @@ func TestConditions(t *testing.T) {
 			runProgram(t, nil, sink{got}, libsrt.name, libsrt.receive(url("127.0.0.1", port, libsrt.options("listener", 0)))...)
 			listening(t, port)
 			p, port := through(t, port, c.network)
-			out := runOutput(t, shipped(callerConfig("127.0.0.1", port), goodMS), anyone, live(t))
+			out := runOutput(t, shipped(callerConfig("127.0.0.1", port), patientMS), anyone, live(t))
 			arrives(t, p, got)
 			if err := out.stop(); err != nil {
 				t.Error(err)

@@ -10,6 +10,7 @@ import (
 // TestCrowd has as many viewers on one output as a configuration can allow.
 // The stream is thin: it is the number that counts.
 func TestCrowd(t *testing.T) {
+	t.Parallel()
 	const crowd, each = 200, 50
 	out := runOutput(t, listenerConfig(), endpoint.Access{Max: crowd}, generated{every: 40 * time.Millisecond}.live(t))
 	port := out.port(t)

@@ -19,7 +19,7 @@ import (
 
 func gosrtConfig(bits int) gosrt.Config {
 	c := gosrt.DefaultConfig()
-	c.Latency = latencyMS * time.Millisecond
+	c.Latency = patientMS * time.Millisecond
 	c.PayloadSize = relaytest.DatagramSize
 	if bits != 0 {
 		c.Passphrase, c.PBKeylen = passphrase, bits/8

@@ -333,10 +333,16 @@ type lineOut struct {
 // callFrom calls a listener on the loopback and returns once connected.
 func callFrom(t *testing.T, port int) *lineOut {
 	t.Helper()
+	return callWith(t, callerConfig("127.0.0.1", port), func(*conn) {})
+}
+
+// callWith does the same, and changes the connection before it begins.
+func callWith(t *testing.T, cfg Config, change func(*conn)) *lineOut {
+	t.Helper()
 	e, _ := env(t)
-	out := &lineOut{env: e, flow: flow.New(flow.DefaultLimits)}
-	cfg := callerConfig("127.0.0.1", port)
+	out := &lineOut{env: e, flow: flow.New(limits)}
 	do := func(c *conn, _ sequence, _ uint32) (half, error) {
+		change(c)
 		return delivery{ledger: e.Ledger, overhead: 100, stuck: stuckAfter}.to(c, out.flow)
 	}
 	var err error

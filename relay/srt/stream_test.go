@@ -33,17 +33,21 @@ func live(t *testing.T) *flow.Flow { return generated{}.live(t) }
 // time, until the test ends.
 func source(t *testing.T) io.Reader { return generated{}.source(t) }
 
-// retain is more than any latency of the tests needs.
-const retain = 5 * time.Second
+// limits are more than any latency of the tests needs.
+var limits = flow.Limits{Retain: 5 * time.Second, MaxBytes: flow.DefaultLimits.MaxBytes}
 
 func (g generated) live(t *testing.T) *flow.Flow {
-	f := flow.New(flow.Limits{Retain: retain, MaxBytes: flow.DefaultLimits.MaxBytes})
+	f := flow.New(limits)
+	g.publish(t, f)
+	return f
+}
+
+func (g generated) publish(t *testing.T, f *flow.Flow) {
 	format := &media.Format{Kind: media.TS}
 	g.run(t, func(b []byte) error {
 		f.Publish([]media.Packet{{Format: format, Arrival: time.Now(), Data: b}})
 		return nil
 	})
-	return f
 }
 
 func (g generated) source(t *testing.T) io.Reader {
