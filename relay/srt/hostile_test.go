@@ -253,3 +253,46 @@ func TestPausedStream(t *testing.T) {
 	}
 	x.addsUp()
 }
+
+// TestJump has a source go on with numbers that are too far ahead: with one
+// packet, and for good.
+func TestJump(t *testing.T) {
+	x, _ := receiving(t, nil)
+	got := 0
+	at := 0
+	step := func(n int) {
+		x.arrive(n, x.now, payloadSize)
+		x.pass(tick)
+		x.published(func([]byte) { got++ })
+	}
+	for ; at < 300; at++ {
+		step(at)
+		if at%50 == 0 { // between the others
+			step(at + mostHeld + 1000)
+			step(at + 1<<29)
+		}
+	}
+	for range 50 { // all is played
+		x.pass(tick)
+	}
+	for range 3 { // and while there are none
+		step(at + 1<<29)
+	}
+	x.pass(2 * jumpFor)
+	for ; at < 600; at++ {
+		step(at)
+	}
+	if x.ended || got < 550 {
+		t.Fatalf("%v, %d packets", x.cause, got)
+	}
+	for range 50 {
+		x.pass(tick)
+	}
+	for ; at < 900 && !x.ended; at++ {
+		step(at + 1<<29)
+	}
+	if x.cause != errJumped || at < 600+int(jumpFor/tick) {
+		t.Errorf("it ended with %v after %d packets", x.cause, at-600)
+	}
+	x.addsUp()
+}

@@ -18,6 +18,7 @@ const (
 	leastSlots  = 256                   // of a power of two
 	mostBytes   = 64 << 20              // held
 	rememberACK = 64                    // acknowledgements whose answer is awaited
+	jumpFor     = time.Second           // that packets are all too far ahead, and nothing is held
 )
 
 // A receiver is the half of a connection that receives a flow:
@@ -46,8 +47,9 @@ type receiver struct {
 	ackedAt  time.Duration
 	number   uint32 // of the next full acknowledgement
 	asked    [rememberACK]ask
-	since    int    // packets since the last acknowledgement
-	list     []byte // a loss list, made anew each time
+	since    int           // packets since the last acknowledgement
+	jumped   time.Duration // since when all packets are too far ahead; 0: they are not
+	list     []byte        // a loss list, made anew each time
 
 	got, lost      uint64 // bytes published; packets given up
 	receivedAt     time.Time
@@ -102,6 +104,10 @@ func (r *receiver) data(h header, payload []byte, at time.Duration) {
 	case ahead < 0:
 		r.pktBelated++
 		return
+	case ahead >= mostHeld && r.base == r.top:
+		r.overflow()
+		r.jump(at)
+		return
 	case ahead >= mostHeld, r.bytes > mostBytes, r.losses.full(h.sequence, r.top):
 		r.overflow()
 		return
@@ -117,8 +123,20 @@ func (r *receiver) data(h header, payload []byte, at time.Duration) {
 	if ahead >= len(r.slots) {
 		r.grow(ahead + 1)
 	}
+	r.jumped = 0
 	r.time.arrived(at, h.time)
 	r.place(h.sequence, slot{data: data, time: r.time.of(h.time, at)}, again, at)
+}
+
+// jump ends a connection whose numbers have gone on without us, or jumped: none
+// of what comes can be received any more. A single packet says nothing.
+func (r *receiver) jump(at time.Duration) {
+	if r.jumped == 0 {
+		r.jumped = at
+	}
+	if at-r.jumped > jumpFor {
+		r.c.end(errJumped)
+	}
 }
 
 // overflow counts a packet for which there is no room.

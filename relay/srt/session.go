@@ -14,6 +14,7 @@ var (
 	errClosed     = errors.New("the peer closed the connection")
 	errSilent     = errors.New("the peer fell silent")
 	errStuck      = errors.New("the peer acknowledged nothing")
+	errJumped     = errors.New("the peer's packet numbers jumped")
 	errReplaced   = errors.New("the peer fell silent and connected anew")
 	errKicked     = errors.New("disconnected by an operator")
 	errNotAllowed = errors.New("no longer allowed to connect")
@@ -22,7 +23,7 @@ var (
 
 // endings gives each cause its code.
 var endings = map[error]string{
-	errClosed: "peer_closed", errSilent: "peer_silent", errStuck: "peer_stuck", errReplaced: "peer_replaced",
+	errClosed: "peer_closed", errSilent: "peer_silent", errStuck: "peer_stuck", errJumped: "peer_jumped", errReplaced: "peer_replaced",
 	errKicked: "kicked", errNotAllowed: "not_allowed", errTooMany: "too_many",
 }
 
