@@ -74,11 +74,6 @@ func TestConditions(t *testing.T) {
 			if lost := in.env.Ledger.Lost.Load(); lost != 0 {
 				t.Errorf("%d count as lost", lost)
 			}
-			// What was overtaken is waited for, as a rule.
-			tally, _ := p.Tally()
-			if again := in.env.Ledger.Retransmitted.Load(); longTest() && tally.Lost == 0 && again > tally.Overtaken*9/10 {
-				t.Errorf("%d sent again though %d were overtaken and none was lost", again, tally.Overtaken)
-			}
 			if n := in.env.Ledger.Connections.Load(); n != 1 {
 				t.Errorf("%d connections", n)
 			}
