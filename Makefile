@@ -21,6 +21,8 @@ SCRIPTS := $(wildcard scripts/* .ci/*)
 # race detector.
 UNIT = go list ./... | grep -v '^sluice/test/'
 STEP := scripts/step
+# The long forms of the tests take minutes each.
+TIMEOUT := $(if $(SLUICE_TEST_LONG),40m,10m)
 
 .PHONY: help
 help: ## list the targets
@@ -40,7 +42,7 @@ test: go ## install what the tests need, then check everything and run every tes
 	@$(STEP) "packages for the tests" scripts/deps test
 	@$(STEP) "modules" go mod download
 	@$(MAKE) check
-	@$(STEP) "whole system" go test -count=1 -timeout 10m ./test/...
+	@$(STEP) "whole system" go test -count=1 -timeout $(TIMEOUT) ./test/...
 	@$(STEP) "32-bit build" $(MAKE) cross PLATFORMS=linux/arm/7
 
 .PHONY: test-full
@@ -119,4 +121,4 @@ format-check:
 
 .PHONY: race
 race:
-	@CGO_ENABLED=1 go test -race -count=1 -timeout 10m $$($(UNIT))
+	@CGO_ENABLED=1 go test -race -count=1 -timeout $(TIMEOUT) $$($(UNIT))

@@ -17,10 +17,11 @@ func (m *meter) add(at time.Duration, bytes int) {
 	m.packets++
 }
 
-// turn begins another second where it is time.
+// turn begins another second where it is time; a stream that has just begun is
+// measured after a tenth of one.
 func (m *meter) turn(at time.Duration) {
 	passed := at - m.begun
-	if passed < time.Second {
+	if passed < time.Second && (m.rate > 0 || passed < time.Second/10) {
 		return
 	}
 	m.perSecond = uint64(float64(m.bytes) / passed.Seconds())

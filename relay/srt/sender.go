@@ -15,7 +15,8 @@ const (
 	stuckAfter = 10 * time.Second
 	// longestDrain bounds how long an orderly stop waits for the peer.
 	longestDrain = 2 * time.Second
-	// burst is how many packets leave for the peer back to back.
+	// burst is how many packets leave for the peer back to back, every
+	// millisecond at most; more only where the stream needs it (burstOf).
 	burst = 16
 	// tooLateFloor is how long a packet is tried at least (SRTO_SNDDROPDELAY).
 	tooLateFloor = time.Second
@@ -340,7 +341,7 @@ func (s *sender) probe(at time.Duration) {
 // pump sends what is to be sent again, then, unless that is all that is asked
 // for, what is new: no more than a burst.
 func (s *sender) pump(at time.Duration, again bool) (more bool) {
-	left := s.resend(at, burst)
+	left := s.resend(at, s.burstOf())
 	if again {
 		return left == 0
 	}
@@ -350,6 +351,12 @@ func (s *sender) pump(at time.Duration, again bool) (more bool) {
 		left--
 	}
 	return left == 0 || blocked && s.tokens >= payloadSize
+}
+
+// burstOf is how many packets may leave now: a burst, or what comes in two
+// turns of the pace where that is more, from 84 Mbit/s on.
+func (s *sender) burstOf() int {
+	return max(burst, int(2*s.rate.rate*uint64(paceEvery)/uint64(time.Second)))
 }
 
 // resend sends again up to left packets, and returns how many more it might

@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"sluice/relay/endpoint"
+	"sluice/relay/flow"
 	"sluice/relay/media"
 	"sluice/relay/udp"
 )
@@ -99,6 +100,31 @@ func TestBursts(t *testing.T) {
 		if n := len(out.data()); n > burst {
 			t.Fatalf("%d were sent again at a time", n)
 		}
+	}
+}
+
+// TestFastStream: bursts grow with the stream, so that one of 200 Mbit/s gets
+// through with a burst every millisecond, and somewhat late ones too.
+func TestFastStream(t *testing.T) {
+	const perSecond, late = 19_000, 1300 * time.Microsecond
+	r := newSendRig(t, nil)
+	s := r.conn.half.(*sender)
+	s.window = 1 << 20
+	r.flow.SetLimits(flow.Limits{Retain: time.Minute, MaxBytes: 1 << 30})
+	r.keeping()
+	published := 0
+	for began := r.now; r.now.Sub(began) < 4*time.Second; r.now = r.now.Add(late) {
+		due := int(r.now.Sub(began) * perSecond / time.Second)
+		r.publish(due - published)
+		published = due
+		r.conn.pump(r.now, false)
+		r.conn.out.(*outbox).all = nil
+		a := acknowledgement{next: s.next, rtt: time.Millisecond, room: mostHeld}
+		var b [fullACKSize]byte
+		r.conn.take(header{control: true, kind: controlACK, specific: 1}, b[:a.put(b[:])], r.now, r.now)
+	}
+	if behind := published - int(s.pktSent); behind > 100 {
+		t.Errorf("%d of %d packets behind", behind, published)
 	}
 }
 
