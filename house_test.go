@@ -31,8 +31,11 @@ var arrows = map[string][]string{
 	"relay/rtmp":      protocol,
 	"relay/rtp":       protocol,
 	"relay/rtsp":      protocol,
+	"relay/dial":      {"relay/endpoint"},
+	"relay/gate":      {"relay/endpoint"},
 	"relay/endpoint":  {"relay/flow", "relay/media"},
-	"relay/remux":     {"relay/media", "relay/mpegts"},
+	"relay/remux":     {"relay/media", "relay/mpegts", "relay/flv"},
+	"relay/flv":       {"relay/media"},
 	"relay/mpegts":    {"relay/media"},
 	"relay/udp":       {"relay/endpoint"},
 	"relay/flow":      {"relay/media"},
@@ -43,7 +46,7 @@ var arrows = map[string][]string{
 }
 
 // protocol packages know neither the Engine nor each other.
-var protocol = []string{"relay/endpoint", "relay/flow", "relay/media", "relay/mpegts", "relay/remux", "relay/udp"}
+var protocol = []string{"relay/endpoint", "relay/dial", "relay/gate", "relay/flow", "relay/flv", "relay/media", "relay/mpegts", "relay/remux", "relay/udp"}
 
 // standardOnly are packages that import nothing from outside the standard
 // library but what arrows allow.

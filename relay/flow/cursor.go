@@ -2,7 +2,6 @@ package flow
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"time"
 
@@ -19,17 +18,26 @@ type Cursor struct {
 	flow      *Flow
 	pos       uint64    // position of the next packet to be read
 	searching bool      // passing over packets up to the next entry
+	joining   bool      // the search is for a first packet: what it passes over is not lost
 	until     time.Time // arrival at which the search is given up; zero: not known yet
 }
 
-// Open returns a cursor at the live edge. The flow carries TS or datagrams as
-// they came; a reader that wants either gets the same packets and looks at
-// their Format.
-func (f *Flow) Open(want media.Kind) (*Cursor, error) {
-	if want == media.Elementary {
-		return nil, fmt.Errorf("flow: %v cannot be made from this input in this build", want)
-	}
+// Open returns a cursor at the live edge. The flow carries what came as it
+// came, so a reader looks at the Format of what it gets.
+func (f *Flow) Open(media.Kind) (*Cursor, error) {
 	return &Cursor{flow: f, pos: f.next.Load()}, nil
+}
+
+// Rewind moves the cursor back to the newest entry that the flow still holds.
+// Where there is none it stays, and passes over what a decoder cannot start
+// with, uncounted, until one comes.
+func (c *Cursor) Rewind() {
+	f := c.flow
+	if entry := f.entry.Load(); entry > 0 && entry-1 >= f.tail.Load() {
+		c.pos = entry - 1
+		return
+	}
+	c.searching, c.joining = f.entries.Load(), true
 }
 
 // Close releases what the cursor holds. A Flow keeps no list of its cursors,
@@ -90,7 +98,9 @@ func (c *Cursor) Poll(dst []media.Packet) (n int, lost uint64) {
 		}
 		if c.searching && !c.found(s) {
 			c.pos++
-			lost++
+			if !c.joining {
+				lost++
+			}
 			continue
 		}
 		dst[n] = s.packet
@@ -109,7 +119,7 @@ func (c *Cursor) resume() (lost uint64) {
 	if entry > 0 && entry-1 >= tail && entry-1 >= c.pos {
 		to = entry - 1
 	}
-	c.searching, c.until = f.entries.Load(), time.Time{}
+	c.searching, c.joining, c.until = f.entries.Load(), false, time.Time{}
 	lost = to - c.pos
 	c.pos = to
 	return lost
@@ -122,7 +132,7 @@ func (c *Cursor) found(s *slot) bool {
 		c.until = s.packet.Arrival.Add(maxSearch)
 	}
 	if s.entry || s.packet.Arrival.After(c.until) {
-		c.searching = false
+		c.searching, c.joining = false, false
 	}
 	return !c.searching
 }

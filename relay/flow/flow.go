@@ -28,6 +28,9 @@ import (
 type Limits struct {
 	Retain   time.Duration // how far back a reader may be
 	MaxBytes int           // memory, whatever its age: data, header and slot of each packet
+	// Entry keeps what follows the newest random-access packet, whatever its
+	// age: readers that join begin there.
+	Entry bool
 }
 
 // DefaultLimits suit a flow whose outputs ask for no more than the default
@@ -69,10 +72,12 @@ type Flow struct {
 
 	retain   atomic.Int64 // nanoseconds
 	maxBytes atomic.Int64
+	toEntry  atomic.Bool // Limits.Entry
 
 	mu     sync.Mutex // serialises writers; readers never take it
 	bytes  int        // memory between tail and next
 	format *media.Format
+	times  timeline
 }
 
 // New returns an empty Flow.
@@ -87,10 +92,12 @@ func New(l Limits) *Flow {
 func (f *Flow) SetLimits(l Limits) {
 	f.retain.Store(int64(l.Retain))
 	f.maxBytes.Store(int64(l.MaxBytes))
+	f.toEntry.Store(l.Entry)
 }
 
 // Publish appends batch, oldest first. It never blocks on a reader. The flow
 // keeps the packets' Data and Header: they must not be written to again.
+// Times of FLV go on from those of the clock before.
 func (f *Flow) Publish(batch []media.Packet) {
 	if len(batch) == 0 {
 		return
@@ -100,14 +107,17 @@ func (f *Flow) Publish(batch []media.Packet) {
 	next := f.next.Load()
 	for i, p := range batch {
 		s := &slots[i]
-		*s = slot{pos: next, entry: p.RandomAccess || p.Format != f.format, packet: p}
+		if p.Format.Kind == media.FLV {
+			f.times.shift(&p)
+		}
+		*s = slot{pos: next, entry: p.RandomAccess || begins(f.format, p.Format), packet: p}
 		f.makeRoom(next, s.size(), p.Arrival)
 		f.ring.Load().at(next).Store(s)
 		next++
-		if p.Format != f.format {
-			f.format = p.Format
+		if begins(f.format, p.Format) {
 			f.entries.Store(false)
 		}
+		f.format = p.Format
 		if p.RandomAccess {
 			f.entries.Store(true)
 		}
@@ -120,6 +130,11 @@ func (f *Flow) Publish(batch []media.Packet) {
 	f.wake()
 }
 
+// begins tells whether a session begins where one format follows another.
+func begins(old, new *media.Format) bool {
+	return old != new && (old == nil || new.Clock == nil || old.Clock != new.Clock)
+}
+
 // makeRoom drops what is too old or too much once a packet of the given size
 // is added, and fits the array to what is left.
 func (f *Flow) makeRoom(next uint64, size int, now time.Time) {
@@ -127,10 +142,14 @@ func (f *Flow) makeRoom(next uint64, size int, now time.Time) {
 	tail := f.tail.Load()
 	oldest := now.Add(-time.Duration(f.retain.Load()))
 	maxBytes := int(f.maxBytes.Load())
+	kept := next // from here on packets are kept whatever their age
+	if entry := f.entry.Load(); entry > 0 && f.toEntry.Load() {
+		kept = entry - 1
+	}
 	f.bytes += size
 	for tail < next {
 		s := r.at(tail).Load()
-		if f.bytes <= maxBytes && !s.packet.Arrival.Before(oldest) {
+		if f.bytes <= maxBytes && (tail >= kept || !s.packet.Arrival.Before(oldest)) {
 			break
 		}
 		f.bytes -= s.size()

@@ -284,9 +284,3 @@ func TestNextWaits(t *testing.T) {
 		}
 	})
 }
-
-func TestElementaryIsRefused(t *testing.T) {
-	if _, err := New(small).Open(media.Elementary); err == nil {
-		t.Error("a conversion that does not exist was opened")
-	}
-}

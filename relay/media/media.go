@@ -14,8 +14,9 @@ const (
 	// Datagram is an opaque payload that is not MPEG-TS. Only protocols that
 	// carry arbitrary datagrams (SRT, RTP, UDP) can relay it.
 	Datagram
-	// Elementary is access units of elementary streams, one track each.
-	Elementary
+	// FLV is the messages of RTMP: each Data is the body of one audio, video or
+	// data message, which is an FLV tag without its header.
+	FLV
 )
 
 // String returns the kind's name for people.
@@ -25,8 +26,8 @@ func (k Kind) String() string {
 		return "MPEG-TS"
 	case Datagram:
 		return "datagrams"
-	case Elementary:
-		return "elementary streams"
+	case FLV:
+		return "RTMP messages"
 	}
 	return "unknown"
 }
@@ -34,20 +35,48 @@ func (k Kind) String() string {
 // A Format describes the packets that carry it. Its identity is the session:
 // a source that restarts publishes under a new *Format, so that outputs see
 // the restart in order, in band, and outlive it.
+//
+// A Format is immutable. A source of FLV whose headers change in mid-stream
+// goes on under a new *Format with the same Clock.
 type Format struct {
 	Kind Kind
+	// Clock tells which times count as one (FLV only): those of another clock
+	// begin anew, and a Flow lets them go on where the last one stopped.
+	Clock *Clock
+	// Headers are what a decoder must have before the first packet (FLV only):
+	// metadata and codec configurations, in the order in which they came.
+	Headers []Header
 }
 
-// A Packet is one datagram or one access unit. It is immutable from the moment
+// A Clock is the timeline of one session of a source. Its identity is all that
+// counts.
+type Clock struct{ _ byte }
+
+// A Header is a message that a decoder keeps.
+type Header struct {
+	Track int // as of a Packet
+	Data  []byte
+}
+
+// The tracks of FLV, numbered as the types of its tags and of RTMP's messages
+// are.
+const (
+	Audio = 8
+	Video = 9
+	Data  = 18
+)
+
+// A Packet is one datagram or one message. It is immutable from the moment
 // it is published: outputs share Data and Header, and nobody writes to them.
 type Packet struct {
 	Format  *Format
-	Track   int       // index of the elementary track; 0 for TS and datagrams
-	DTS     int64     // 90 kHz, elementary tracks only
-	PTS     int64     // 90 kHz, elementary tracks only
+	Track   int       // Audio, Video or Data; 0 for TS and datagrams
+	DTS     int64     // 90 kHz, FLV only; of whole milliseconds, and without a wrap
+	PTS     int64     // 90 kHz, FLV only
 	Arrival time.Time // when the input delivered it, with the monotonic clock
 	// RandomAccess is set where a decoder may start. For TS: the datagram
-	// holds the start of a random-access picture.
+	// holds the start of a random-access picture. For FLV: a key frame, or any
+	// audio where there is no video.
 	RandomAccess bool
 	Data         []byte
 	// Header is the RTP header the packet came with (RFC 3550 section 5.1,

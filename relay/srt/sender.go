@@ -422,7 +422,7 @@ func (s *sender) skip() {
 		p := &s.packets[s.taken]
 		switch {
 		case len(p.Data) == 0:
-		case p.Format.Kind == media.Elementary || p.Format.Kind != media.TS && len(p.Data) > payloadSize:
+		case p.Format.Kind == media.FLV || p.Format.Kind != media.TS && len(p.Data) > payloadSize:
 			s.refuse(endpoint.DropFormat, 1)
 		default:
 			return
