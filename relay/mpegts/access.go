@@ -99,7 +99,7 @@ func (f *accessFinder) choose() {
 			break
 		}
 	}
-	if video != f.video {
+	if video.PID != f.video.PID || video.Type != f.video.Type {
 		f.video, f.indicates = video, false
 	}
 }

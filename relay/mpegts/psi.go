@@ -3,6 +3,7 @@ package mpegts
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 )
 
 // Errors of the section parsers.
@@ -24,10 +25,19 @@ type StreamType uint8
 const (
 	MPEG1Video StreamType = 0x01
 	MPEG2Video StreamType = 0x02
+	MPEG1Audio StreamType = 0x03
+	MPEG2Audio StreamType = 0x04
+	Private    StreamType = 0x06 // PES packets; descriptors say of what
+	ADTS       StreamType = 0x0F
 	MPEG4Video StreamType = 0x10
+	LATM       StreamType = 0x11
+	Metadata   StreamType = 0x15
 	H264       StreamType = 0x1B
 	HEVC       StreamType = 0x24
 	VVC        StreamType = 0x33
+	AC3        StreamType = 0x81 // ATSC A/52
+	SCTE35     StreamType = 0x86
+	EAC3       StreamType = 0x87 // ATSC A/52
 	VC1        StreamType = 0xEA
 )
 
@@ -42,8 +52,28 @@ func (t StreamType) Video() bool {
 
 // A Stream is one elementary stream of a program.
 type Stream struct {
-	Type StreamType
-	PID  uint16
+	Type        StreamType
+	PID         uint16
+	Descriptors []byte // its descriptors (2.6), one after another
+}
+
+// Descriptor returns the body of the first descriptor with the tag.
+func (s Stream) Descriptor(tag byte) (body []byte, ok bool) {
+	for b := s.Descriptors; len(b) >= 2 && 2+int(b[1]) <= len(b); b = b[2+int(b[1]):] {
+		if b[0] == tag {
+			return b[2 : 2+int(b[1])], true
+		}
+	}
+	return nil, false
+}
+
+// Registration returns the format_identifier of the stream (2.6.8), empty
+// where it has none.
+func (s Stream) Registration() string {
+	if d, ok := s.Descriptor(0x05); ok && len(d) >= 4 {
+		return string(d[:4])
+	}
+	return ""
 }
 
 // A PMT is a program map table.
@@ -107,11 +137,13 @@ func ParsePMT(section []byte) (*PMT, error) {
 		if len(b) < 5 {
 			return nil, errShort
 		}
-		pmt.Streams = append(pmt.Streams, Stream{Type: StreamType(b[0]), PID: binary.BigEndian.Uint16(b[1:]) & 0x1FFF})
 		n := 5 + int(binary.BigEndian.Uint16(b[3:])&0x0FFF)
 		if n > len(b) {
 			return nil, errShort
 		}
+		pmt.Streams = append(pmt.Streams, Stream{
+			Type: StreamType(b[0]), PID: binary.BigEndian.Uint16(b[1:]) & 0x1FFF, Descriptors: slices.Clone(b[5:n]),
+		})
 		b = b[n:]
 	}
 	return pmt, nil
