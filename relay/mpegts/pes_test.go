@@ -150,9 +150,9 @@ func TestDamagedUnits(t *testing.T) {
 		b := packets(&cc, pesPacket(long, 2, 2, noise(1000, 2)))
 		d := packets(&cc, pesPacket(long, 3, 3, noise(1000, 3)))
 		c.push(a...)
-		c.push(a[len(a)-1])    // sent twice
+		c.push(a[len(a)-1]) // sent twice
 		c.push(b[0], b[1])
-		c.push(b[3], b[4])     // without b[2]
+		c.push(b[3], b[4]) // without b[2]
 		c.push(d...)
 		c.pes.Flush(c.add)
 		if len(c.units) != 3 {
