@@ -3,9 +3,10 @@ package relay
 import (
 	"slices"
 
+	"sluice/relay/dial"
 	"sluice/relay/endpoint"
+	"sluice/relay/media"
 	"sluice/relay/rtp"
-	"sluice/relay/srt"
 )
 
 // The ways two inputs are used.
@@ -39,9 +40,9 @@ type Capabilities struct {
 // by the same.
 func Built() Capabilities {
 	return Capabilities{
-		Inputs:   []string{SRT, RTP},
-		Outputs:  []string{SRT, RTP},
-		Failover: []string{srt.DestinationsBackup, srt.DestinationsBoth},
+		Inputs:   []string{SRT, RTMP, RTMPPull, RTP},
+		Outputs:  []string{SRT, RTMPPush, RTMPPull, RTP},
+		Failover: []string{dial.Backup, dial.Both},
 	}
 }
 
@@ -66,6 +67,11 @@ func OutputGap(f Flow, out Output) *endpoint.Reason {
 	if !slices.Contains(Built().Outputs, out.Protocol) {
 		return endpoint.Because(ReasonUnsupported, "outputs of protocol %s are not in this build", out.Protocol)
 	}
+	for _, in := range f.Inputs {
+		if carriage(in.Protocol) != carriage(out.Protocol) {
+			return endpoint.Because(ReasonUnsupported, "the stream of input %s comes by %s: to send it by %s it has to be converted, which is not in this build", in.ID, in.Protocol, out.Protocol)
+		}
+	}
 	if out.Protocol != RTP || out.RTP == nil {
 		return nil
 	}
@@ -80,6 +86,15 @@ func OutputGap(f Flow, out Output) *endpoint.Reason {
 		}
 	}
 	return nil
+}
+
+// carriage is what streams are carried as by a protocol.
+func carriage(protocol string) media.Kind {
+	switch protocol {
+	case RTMP, RTMPPush, RTMPPull:
+		return media.FLV
+	}
+	return media.TS
 }
 
 // InputStandby returns why an input of f that could run is held back, or nil. Until

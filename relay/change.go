@@ -3,6 +3,7 @@ package relay
 import (
 	"reflect"
 
+	"sluice/relay/rtmp"
 	"sluice/relay/rtp"
 	"sluice/relay/srt"
 )
@@ -57,6 +58,13 @@ func onlyElsewhere(old, new Output) bool {
 		}
 		o.Destinations, o.StreamID, o.Passphrase, o.KeyLength = n.Destinations, n.StreamID, n.Passphrase, n.KeyLength
 		old.SRT = &o
+	case old.RTMP != nil && new.RTMP != nil && old.Protocol == RTMPPush && new.Protocol == RTMPPush:
+		o := *old.RTMP
+		if overlap(o.Destinations, new.RTMP.Destinations, sameStream) {
+			return false
+		}
+		o.Destinations = new.RTMP.Destinations
+		old.RTMP = &o
 	case old.RTP != nil && new.RTP != nil:
 		o := *old.RTP
 		if overlap(o.Destinations, new.RTP.Destinations, sameReceiver) {
@@ -67,6 +75,9 @@ func onlyElsewhere(old, new Output) bool {
 	}
 	return reflect.DeepEqual(old, new)
 }
+
+// sameStream leaves aside who publishes it.
+func sameStream(a, b rtmp.Destination) bool { return a.URL == b.URL && a.StreamKey == b.StreamKey }
 
 // sameReceiver leaves the uplink aside: it is the way, not the place.
 func sameReceiver(a, b rtp.Destination) bool { return a.Host == b.Host && a.Port == b.Port }

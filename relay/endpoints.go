@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"sluice/relay/endpoint"
+	"sluice/relay/rtmp"
 	"sluice/relay/rtp"
 	"sluice/relay/srt"
 )
@@ -97,7 +98,8 @@ func outputUplinks(c Output) []string {
 
 // protocols make endpoints, with what those of one protocol share.
 type protocols struct {
-	srt *srt.Transport
+	srt  *srt.Transport
+	rtmp *rtmp.Transport
 }
 
 // newInput makes the endpoint of an input by its protocol. The error is an
@@ -106,6 +108,8 @@ func (p protocols) newInput(c Input, env endpoint.Env) (endpoint.Input, error) {
 	switch {
 	case c.SRT != nil:
 		return srt.NewInput(p.srt, *c.SRT, inputAccess(c), env), nil
+	case c.RTMP != nil:
+		return rtmp.NewInput(p.rtmp, *c.RTMP, inputAccess(c), env), nil
 	case c.RTP != nil:
 		return rtp.NewInput(*c.RTP, c.Allow, env), nil
 	}
@@ -118,6 +122,8 @@ func (p protocols) newOutput(c Output, env endpoint.Env) (endpoint.Output, error
 	switch {
 	case c.SRT != nil:
 		return srt.NewOutput(p.srt, *c.SRT, outputAccess(c), env), nil
+	case c.RTMP != nil:
+		return rtmp.NewOutput(p.rtmp, *c.RTMP, outputAccess(c), env), nil
 	case c.RTP != nil:
 		return rtp.NewOutput(*c.RTP, env), nil
 	}

@@ -2,6 +2,8 @@ package relay
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"sluice/relay/endpoint"
+	"sluice/relay/rtmp"
 	"sluice/relay/srt"
 )
 
@@ -24,6 +27,12 @@ type Options struct {
 	// ready. It is called often, from any goroutine.
 	Uplink func(name string) endpoint.Uplink
 	Log    *slog.Logger
+	// Certificate is what listening sockets with TLS present. It is asked for
+	// each connection. Without it there are none.
+	Certificate func() (*tls.Certificate, error)
+	// Roots are trusted to sign the certificates of servers that are called.
+	// Default: the system's.
+	Roots *x509.CertPool
 	// MakeInput and MakeOutput make an endpoint for one attempt: an endpoint
 	// is Run once. Default: by protocol.
 	MakeInput  func(Input, endpoint.Env) (endpoint.Input, error)
@@ -60,7 +69,10 @@ type Engine struct {
 
 // New returns an Engine without any flow.
 func New(o Options) *Engine {
-	built := protocols{srt: srt.NewTransport(o.Log)}
+	built := protocols{
+		srt:  srt.NewTransport(o.Log),
+		rtmp: rtmp.NewTransport(rtmp.Options{Log: o.Log, Certificate: o.Certificate, Roots: o.Roots}),
+	}
 	if o.MakeInput == nil {
 		o.MakeInput = built.newInput
 	}

@@ -10,7 +10,7 @@ import (
 
 // listens tells whether players come to the output.
 func listens(o Output) bool {
-	return o.SRT != nil && o.SRT.Mode == srt.ModeListener
+	return o.SRT != nil && o.SRT.Mode == srt.ModeListener || o.RTMP != nil && o.Protocol == RTMPPull
 }
 
 // playbackURLs returns where an output can be played: what the endpoint says,
@@ -20,7 +20,11 @@ func playbackURLs(o Output, at []endpoint.Playback, u endpoint.Uplink) []string 
 	if !listens(o) {
 		return nil
 	}
-	if len(at) == 0 {
+	switch {
+	case len(at) > 0:
+	case o.RTMP != nil:
+		at = []endpoint.Playback{o.RTMP.Playback()}
+	default:
 		at = []endpoint.Playback{{Scheme: "srt", Port: o.SRT.Port}}
 	}
 	var hosts []string

@@ -62,7 +62,8 @@ func (s *stream) items() iter.Seq[*item] {
 }
 
 // limits returns what a flow must remember for its outputs: one and a half
-// times the largest latency that they were given, and one second.
+// times the largest latency that they were given, and one second; of RTMP what
+// follows the newest key frame.
 func limits(c Flow) flow.Limits {
 	var latency time.Duration
 	for _, o := range c.Outputs {
@@ -74,6 +75,9 @@ func limits(c Flow) flow.Limits {
 		}
 	}
 	l := flow.DefaultLimits
+	for _, in := range c.Inputs {
+		l.Entry = l.Entry || in.RTMP != nil // players begin there
+	}
 	l.Retain = max(l.Retain, latency*3/2+time.Second)
 	return l
 }

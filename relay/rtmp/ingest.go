@@ -1,0 +1,244 @@
+package rtmp
+
+import (
+	"bytes"
+	"errors"
+	"time"
+
+	rtmpmsg "github.com/yutopp/go-rtmp/message"
+
+	"sluice/relay/endpoint"
+	"sluice/relay/flow"
+	"sluice/relay/flv"
+	"sluice/relay/media"
+)
+
+// ticks is the clock rate of a packet's times, by the millisecond.
+const ticks = 90
+
+// What a source's times may do and still be one timeline.
+const (
+	mostBack  = 5 * time.Second  // audio and video need not be sent in order
+	mostAhead = 10 * time.Second // beyond the time that went by
+)
+
+// mostHeaders bounds what is kept of a source: metadata, and the configurations
+// of its tracks.
+const mostHeaders = 32
+
+// mostHeaderBytes bounds them together.
+const mostHeaderBytes = 1 << 20
+
+// An ingest makes packets of the messages of one session of a source, and
+// publishes them: what came by its own time, and headers in a format.
+type ingest struct {
+	to      *flow.Flow
+	ledger  *endpoint.Ledger
+	batch   []media.Packet
+	headers []header
+	size    int           // of the headers
+	format  *media.Format // nil: it has to be made anew
+	clock   *media.Clock  // nil before the first packet
+	video   bool          // there is some
+	time    int64         // ms, of the newest message, without a wrap
+	arrival time.Time     // of that message
+}
+
+// A header is what a decoder keeps, and what it stands for.
+type header struct {
+	media.Header
+	slot uint32
+}
+
+func newIngest(to *flow.Flow, ledger *endpoint.Ledger) *ingest {
+	return &ingest{to: to, ledger: ledger}
+}
+
+// take takes a message that may be media. It counts what cannot be passed on.
+func (g *ingest) take(m message, now time.Time) {
+	switch m.kind {
+	case rtmpmsg.TypeIDAudioMessage, rtmpmsg.TypeIDVideoMessage:
+		g.media(m, now)
+	case rtmpmsg.TypeIDDataMessageAMF3:
+		// AMF0 behind a byte, as programs send it.
+		if len(m.data) < 1 || m.data[0] != 0 {
+			g.drop()
+			return
+		}
+		m.data = m.data[1:]
+		g.data(m, now)
+	case rtmpmsg.TypeIDDataMessageAMF0:
+		g.data(m, now)
+	case rtmpmsg.TypeIDAggregateMessage:
+		g.aggregate(m, now)
+	}
+}
+
+func (g *ingest) drop() {
+	g.ledger.Taken.Add(1)
+	g.ledger.Drop(endpoint.DropFormat, 1)
+}
+
+// media takes an audio or video message.
+func (g *ingest) media(m message, now time.Time) {
+	parse, track := flv.ParseAudio, media.Audio
+	if m.kind == rtmpmsg.TypeIDVideoMessage {
+		parse, track = flv.ParseVideo, media.Video
+	}
+	tag, err := parse(m.data)
+	silence := track == media.Audio && errors.Is(err, flv.ErrEmpty)
+	if err != nil && !silence && !errors.Is(err, flv.ErrReserved) {
+		g.drop()
+		return
+	}
+	if track == media.Video && !g.video {
+		g.video = true
+	}
+	if tag.Header {
+		g.keep(header{media.Header{Track: track, Data: m.data}, tag.Slot})
+		return
+	}
+	dts := g.at(m.time, now)
+	g.add(media.Packet{
+		Track: track, DTS: dts * ticks, PTS: (dts + int64(tag.Composition)) * ticks, Arrival: now, Data: m.data,
+		RandomAccess: tag.Key || track == media.Audio && !g.video,
+	})
+}
+
+// metadata is the name under which a player gets what a stream says of itself,
+// and setData what a publisher puts before it.
+var (
+	metadata = encodeAMF("onMetaData")
+	setData  = encodeAMF("@setDataFrame")
+)
+
+// data takes a message of the application: metadata, which players that join
+// later get as well, or anything else, which they do not.
+func (g *ingest) data(m message, now time.Time) {
+	m.data = bytes.TrimPrefix(m.data, setData)
+	if bytes.HasPrefix(m.data, metadata) {
+		g.keep(header{media.Header{Track: media.Data, Data: m.data}, media.Data << 16})
+		return
+	}
+	// Its time is often zero: it goes with the media that it came with.
+	dts := g.time
+	if d := int64(int32(m.time - uint32(g.time))); g.clock != nil && max(d, -d) < mostBack.Milliseconds() {
+		dts += d
+	}
+	g.add(media.Packet{Track: media.Data, DTS: dts * ticks, PTS: dts * ticks, Arrival: now, Data: m.data})
+}
+
+// aggregate takes several messages in one (section 7.1.6). Their times count
+// from that of the first.
+func (g *ingest) aggregate(m message, now time.Time) {
+	const tagHeader, backPointer = 11, 4
+	b, first := m.data, true
+	var base uint32
+	for len(b) >= tagHeader {
+		kind, n := rtmpmsg.TypeID(b[0]), int(uint24(b[1:]))
+		at := uint24(b[4:]) | uint32(b[7])<<24
+		if first {
+			base, first = at, false
+		}
+		if n > len(b)-tagHeader {
+			g.drop()
+			return
+		}
+		if kind != rtmpmsg.TypeIDAggregateMessage {
+			g.take(message{kind: kind, time: m.time + at - base, data: b[tagHeader : tagHeader+n : tagHeader+n]}, now)
+		}
+		b = b[tagHeader+n:]
+		b = b[min(backPointer, len(b)):]
+	}
+}
+
+// keep takes a header in place of the one before it. A format with other
+// headers begins with the next packet.
+func (g *ingest) keep(h header) {
+	g.ledger.Taken.Add(1)
+	for i, old := range g.headers {
+		if old.slot != h.slot {
+			continue
+		}
+		if !bytes.Equal(old.Data, h.Data) && g.size-len(old.Data)+len(h.Data) <= mostHeaderBytes {
+			g.size += len(h.Data) - len(old.Data)
+			g.headers[i] = h
+			g.format = nil
+		}
+		g.sent(len(h.Data))
+		return
+	}
+	if len(g.headers) >= mostHeaders || g.size+len(h.Data) > mostHeaderBytes {
+		g.ledger.Drop(endpoint.DropFormat, 1)
+		return
+	}
+	g.size += len(h.Data)
+	g.headers = append(g.headers, h)
+	g.format = nil
+	g.sent(len(h.Data))
+}
+
+// at returns the time of a message without a wrap, and begins a new clock where
+// it has jumped.
+func (g *ingest) at(time uint32, now time.Time) int64 {
+	if g.clock == nil {
+		g.begin(time, now)
+		return g.time
+	}
+	d := int64(int32(time - uint32(g.time)))
+	if d < -mostBack.Milliseconds() || d > (now.Sub(g.arrival)+mostAhead).Milliseconds() {
+		g.begin(time, now)
+		return g.time
+	}
+	t := g.time + d
+	if d > 0 {
+		g.time, g.arrival = t, now
+	}
+	return t
+}
+
+// begin begins a timeline.
+func (g *ingest) begin(time uint32, now time.Time) {
+	g.clock, g.format = &media.Clock{}, nil
+	g.time, g.arrival = int64(time), now
+}
+
+// add adds a packet to the batch.
+func (g *ingest) add(p media.Packet) {
+	if g.clock == nil { // data before any media
+		g.begin(uint32(g.time), p.Arrival)
+	}
+	if g.format == nil {
+		g.format = &media.Format{Kind: media.FLV, Clock: g.clock}
+		for _, h := range g.headers {
+			g.format.Headers = append(g.format.Headers, h.Header)
+		}
+	}
+	p.Format = g.format
+	g.batch = append(g.batch, p)
+}
+
+func (g *ingest) sent(bytes int) {
+	g.ledger.Sent.Add(1)
+	g.ledger.Bytes.Add(uint64(bytes))
+}
+
+// full tells that the batch is as large as it should become.
+func (g *ingest) full() bool { return len(g.batch) >= 64 }
+
+// flush publishes the batch, and returns how many bytes of media it had.
+func (g *ingest) flush() (bytes uint64) {
+	if len(g.batch) == 0 {
+		return 0
+	}
+	for _, p := range g.batch {
+		bytes += uint64(len(p.Data))
+	}
+	g.ledger.Taken.Add(uint64(len(g.batch)))
+	g.ledger.Sent.Add(uint64(len(g.batch)))
+	g.ledger.Bytes.Add(bytes)
+	g.to.Publish(g.batch)
+	clear(g.batch)
+	g.batch = g.batch[:0]
+	return bytes
+}
