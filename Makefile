@@ -15,6 +15,9 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 BUILD := go build -trimpath -ldflags '$(LDFLAGS)'
 COMMANDS := sluiced sluicectl sluice-fleet
 PLATFORMS := linux/amd64 linux/arm64 linux/arm/7 linux/arm/6 linux/386
+DIST := dist
+# The most bytes that a program may have.
+LARGEST := 20000000
 
 SCRIPTS := $(wildcard scripts/* .ci/*)
 # Packages whose tests start the built programs: once is enough, without the
@@ -26,7 +29,7 @@ TIMEOUT := $(if $(SLUICE_TEST_LONG),40m,10m)
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 .PHONY: run
 run: go ## a whole system on this machine: broker, box, test picture, four outputs; Ctrl-C ends it
@@ -78,17 +81,24 @@ bench-quick: bench-built ## the same, a few rows in three minutes; writes to bin
 	@$(BENCH) --quick --out bin/bench-quick
 
 .PHONY: cross
-cross: go ## static programs for every platform, into dist/, with their sizes
+cross: go ## static programs for every platform, tarballs and Debian packages, into dist/, with their sizes
 	@for p in $(PLATFORMS); do \
 		IFS=/ read -r os arch arm <<<"$$p"; \
-		dir=dist/$$os-$$arch$${arm:+v$$arm}; \
+		dir=$(DIST)/$$os-$$arch$${arm:+v$$arm}; \
 		mkdir -p $$dir; \
 		for c in $(COMMANDS); do \
 			[ -d cmd/$$c ] || continue; \
-			GOOS=$$os GOARCH=$$arch GOARM=$$arm $(BUILD) -o $$dir/$$c ./cmd/$$c; \
-			printf '%-14s %-14s %6.1f MB\n' $${dir#dist/} $$c $$(awk "BEGIN {print $$(stat -c %s $$dir/$$c) / 1e6}"); \
+			GOOS=$$os GOARCH=$$arch GOARM=$$arm $(BUILD) -buildvcs=false -o $$dir/$$c ./cmd/$$c; \
+			size=$$(stat -c %s $$dir/$$c); \
+			printf '%-14s %-14s %6.1f MB\n' $${dir##*/} $$c $$(awk "BEGIN {print $$size / 1e6}"); \
+			[ $$size -le $(LARGEST) ] || { echo "$$dir/$$c is larger than $(LARGEST) bytes" >&2; exit 1; }; \
 		done; \
+		scripts/pack $$dir $${dir##*/} $(VERSION); \
 	done
+
+.PHONY: reproducible
+reproducible: go ## build it all twice, the second time in another folder, and compare
+	@DIST='$(DIST)' PLATFORMS='$(PLATFORMS)' COMMANDS='$(COMMANDS)' VERSION='$(VERSION)' scripts/reproducible
 
 .PHONY: clean
 clean: ## remove what was built
