@@ -145,12 +145,15 @@ func (g *Gate[S]) judge(peer netip.AddrPort, now time.Time) (*yielding[S], Verdi
 // present is how many sessions take a place. g.mu is held.
 func (g *Gate[S]) present() (n int) {
 	for _, e := range g.sessions {
-		if !e.over && !e.session.Gone() {
+		if e.present() {
 			n++
 		}
 	}
 	return n
 }
+
+// present tells whether the session is not about to end. The Gate is locked.
+func (e *entry[S]) present() bool { return !e.over && !e.session.Gone() }
 
 // quiet is how long a peer has said nothing when it is believed to be gone if
 // it connects anew: peers send something every second.
@@ -168,12 +171,12 @@ type yielding[S Session] struct {
 // replaced. g.mu is held.
 func (g *Gate[S]) yields(host netip.Addr, now time.Time) *yielding[S] {
 	for _, e := range g.sessions {
-		if !e.over && e.session.Peer().Addr() == host && now.Sub(e.session.Heard()) > quiet {
+		if e.present() && e.session.Peer().Addr() == host && now.Sub(e.session.Heard()) > quiet {
 			return &yielding[S]{e, ErrReplaced}
 		}
 	}
 	for _, e := range g.sessions {
-		if g.takeover && !e.over && !e.session.Gone() {
+		if g.takeover && e.present() {
 			return &yielding[S]{e, ErrTakenOver}
 		}
 	}
@@ -254,7 +257,7 @@ func (g *Gate[S]) SetAccess(a endpoint.Access) {
 	}
 	excess := g.present() - a.Max
 	for _, e := range slices.Backward(g.sessions) {
-		if excess > 0 && !e.over {
+		if excess > 0 && e.present() {
 			e.end(ErrTooMany)
 			excess--
 		}

@@ -2,7 +2,7 @@
 // (draft-sharabayko-srt-01), as listener and as caller, by a transport of its
 // own (docs/adr/0003).
 //
-//	Input, Output          what the Engine runs: a gate (listener) or a call
+//	Input, Output          what the Engine runs: an entrance (listener) or a call
 //	  listener, calling    handshakes (listen.go, dial.go)
 //	  conn                 a connection, without sockets or clock (conn.go)
 //	    sender, receiver   what it is for (sender.go, receiver.go)
@@ -10,7 +10,13 @@
 //	Transport              loops and sockets, shared by the box (transport.go)
 package srt
 
-import "sluice/relay/endpoint"
+import (
+	"net"
+	"strconv"
+
+	"sluice/relay/dial"
+	"sluice/relay/endpoint"
+)
 
 // The modes of an SRT endpoint.
 const (
@@ -20,8 +26,8 @@ const (
 
 // What a second destination is for.
 const (
-	DestinationsBackup = "backup"
-	DestinationsBoth   = "both"
+	DestinationsBackup = dial.Backup
+	DestinationsBoth   = dial.Both
 )
 
 // Config is an SRT input or output.
@@ -52,3 +58,5 @@ type Destination struct {
 	Host string `json:"host" required:"true" length:"1-253" doc:"address or domain name"`
 	Port int    `json:"port" required:"true" range:"1-65535" doc:"UDP port"`
 }
+
+func (d Destination) address() string { return net.JoinHostPort(d.Host, strconv.Itoa(d.Port)) }

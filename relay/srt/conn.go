@@ -165,9 +165,9 @@ func (c *conn) goodbye(at time.Duration) {
 		c.end(c.cause)
 		return
 	}
-	c.finish(errClosed)
+	c.finish(endpoint.ErrPeerClosed)
 	if c.half.finish(at, true) {
-		c.end(errClosed)
+		c.end(endpoint.ErrPeerClosed)
 	}
 }
 
@@ -186,7 +186,7 @@ func (c *conn) tick(now time.Time) {
 	}
 	gone := c.gone.Load()
 	if at-c.heard > c.idle && !gone {
-		c.end(errSilent)
+		c.end(endpoint.ErrPeerSilent)
 		return
 	}
 	if c.half.tick(at); c.over {

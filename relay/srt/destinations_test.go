@@ -7,15 +7,16 @@ import (
 	"testing"
 	"time"
 
+	"sluice/relay/dial"
 	"sluice/relay/endpoint"
 	"sluice/relay/flow"
 	"sluice/relay/relaytest"
 )
 
 // quick are the pauses of a call that a test waits for.
-var quick = retry{
-	first: 50 * time.Millisecond, most: 200 * time.Millisecond, refused: 100 * time.Millisecond,
-	healthy: time.Minute, proven: 700 * time.Millisecond,
+var quick = dial.Retry{
+	First: 50 * time.Millisecond, Most: 200 * time.Millisecond, Refused: 100 * time.Millisecond,
+	Healthy: time.Minute, Proven: 700 * time.Millisecond,
 }
 
 // silenceMS is how long a peer may say nothing: longer than a busy machine
@@ -31,15 +32,15 @@ func patientListener() Config {
 
 // callTwo runs an output that calls two ports of the loopback. change, which
 // may be nil, changes the configuration.
-func callTwo(t *testing.T, mode string, ports [2]int, r retry, from flow.Source, change func(*Config)) *sendingOutput {
+func callTwo(t *testing.T, mode string, ports [2]int, from flow.Source, change func(*Config)) *sendingOutput {
 	t.Helper()
-	out := twoDestinations(t, mode, ports, r, change)
+	out := twoDestinations(t, mode, ports, change)
 	out.stop = background(t, func(ctx context.Context) error { return out.Run(ctx, from) })
 	return out
 }
 
-// twoDestinations makes such an output.
-func twoDestinations(t *testing.T, mode string, ports [2]int, r retry, change func(*Config)) *sendingOutput {
+// twoDestinations makes such an output, whose pauses are quick.
+func twoDestinations(t *testing.T, mode string, ports [2]int, change func(*Config)) *sendingOutput {
 	t.Helper()
 	e, log := env(t)
 	cfg := callerConfig("127.0.0.1", ports[0])
@@ -49,7 +50,7 @@ func twoDestinations(t *testing.T, mode string, ports [2]int, r retry, change fu
 		change(&cfg)
 	}
 	o := NewOutput(NewTransport(e.Log), cfg, anyone, e).(*callOutput)
-	o.retry = r
+	o.set.Retry = quick
 	return &sendingOutput{Output: o, env: e, log: log}
 }
 
@@ -104,7 +105,7 @@ func TestBoth(t *testing.T) {
 	t.Parallel()
 	ports := [2]int{relaytest.FreePort(t), relaytest.FreePort(t)}
 	first, second := runHub(t, ports[0], 0), runHub(t, ports[1], 0)
-	out := callTwo(t, DestinationsBoth, ports, quick, live(t), nil)
+	out := callTwo(t, DestinationsBoth, ports, live(t), nil)
 	await(t, "both get the stream", func() bool { return first.received() > enough && second.received() > enough })
 	if s := out.Status(); s.Phase != endpoint.Connected || s.Reason != nil || !out.isConnected(0) || !out.isConnected(1) || len(s.Links) != 2 {
 		t.Errorf("%+v", s)
@@ -142,7 +143,7 @@ func TestBackup(t *testing.T) {
 	ports := [2]int{relaytest.FreePort(t), relaytest.FreePort(t)}
 	untouched := countAt(t, ports[1])
 	first := runHub(t, ports[0], 0)
-	out := callTwo(t, DestinationsBackup, ports, quick, live(t), nil)
+	out := callTwo(t, DestinationsBackup, ports, live(t), nil)
 	await(t, "the first gets the stream", func() bool { return first.received() > enough })
 	if s := out.Status(); s.Phase != endpoint.Connected || s.Reason != nil || !out.isConnected(0) || !out.rests() || len(s.Links) != 1 {
 		t.Errorf("%+v", s)
@@ -172,7 +173,7 @@ func TestBackup(t *testing.T) {
 	await(t, "the first is connected", func() bool { return out.isConnected(0) })
 	back := time.Now()
 	await(t, "the second is let go", func() bool { return out.rests() })
-	if took = time.Since(back); took < quick.proven-100*time.Millisecond {
+	if took = time.Since(back); took < quick.Proven-100*time.Millisecond {
 		t.Errorf("after %v: the first had not proven itself", took)
 	}
 	await(t, "the second is told", func() bool { return second.ended() })

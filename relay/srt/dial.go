@@ -12,13 +12,13 @@ import (
 
 	"github.com/datarhei/gosrt/packet"
 
+	"sluice/relay/dial"
 	"sluice/relay/endpoint"
 	"sluice/relay/udp"
 )
 
 // How a peer is called.
 const (
-	connectTimeout = 5 * time.Second        // resolving the name and shaking hands
 	resendInterval = 250 * time.Millisecond // a handshake without answer is repeated
 	renewInterval  = 4 * resendInterval     // and begun anew, lest the cookie is of no use any more
 
@@ -43,18 +43,18 @@ type line struct {
 // dial calls a peer through an uplink. What belongs to one key shares a loop.
 // The error is an *endpoint.Error, or that of ctx.
 func (t *Transport) dial(ctx context.Context, key any, env endpoint.Env, d Destination, s settings, do purpose, ended func(error)) (*line, error) {
-	call, cancel := context.WithTimeout(ctx, connectTimeout)
+	call, cancel := context.WithTimeout(ctx, dial.Timeout)
 	defer cancel()
-	name := net.JoinHostPort(d.Host, fmt.Sprint(d.Port))
+	name := d.address()
 	to, err := resolve(call, env.Uplink, d)
 	if err != nil {
-		return nil, unreachable(ctx, name, err)
+		return nil, dial.Unreachable(ctx, name, err)
 	}
 	l := t.acquire(key)
 	sock, err := t.callSocket(call, l, env.Uplink, to, s.dscp, env.Log)
 	if err != nil {
 		t.release(key)
-		return nil, unreachable(ctx, name, err)
+		return nil, dial.Unreachable(ctx, name, err)
 	}
 	hangUp := func() {
 		t.leave(sock, to)
@@ -107,21 +107,6 @@ func resolve(ctx context.Context, up endpoint.Uplink, d Destination) (netip.Addr
 	return netip.AddrPortFrom(first, port), nil
 }
 
-// unreachable explains why a peer cannot be called.
-func unreachable(ctx context.Context, peer string, err error) error {
-	var dns *net.DNSError
-	var fault *endpoint.Error
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case errors.As(err, &dns):
-		return endpoint.Fail(endpoint.Connecting, nil, "name_not_found", "the name in %s cannot be resolved: %s", peer, dns.Err)
-	case errors.As(err, &fault) && fault.Err != nil:
-		err = fault.Err
-	}
-	return endpoint.Fail(endpoint.Connecting, err, "unreachable", "%s cannot be reached", peer)
-}
-
 // An outcome is how a call ended: open, or not.
 type outcome struct {
 	conn *conn
@@ -168,7 +153,7 @@ func (c *calling) wait(ctx, call context.Context, up endpoint.Uplink) (*conn, er
 	case o := <-c.outcome:
 		return o.conn, o.err
 	case <-nobody:
-		return nil, endpoint.Fail(endpoint.Connecting, syscall.ECONNREFUSED, "no_listener", "nobody listens at %s", c.name)
+		return nil, dial.Unreachable(ctx, c.name, syscall.ECONNREFUSED)
 	case <-call.Done():
 	}
 	select {
@@ -176,10 +161,7 @@ func (c *calling) wait(ctx, call context.Context, up endpoint.Uplink) (*conn, er
 		return o.conn, o.err
 	default:
 	}
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	return nil, endpoint.Fail(endpoint.Connecting, nil, "no_answer", "%s did not answer within %v", c.name, connectTimeout)
+	return nil, dial.Unreachable(ctx, c.name, call.Err())
 }
 
 // isClosed returns true once the host has said several times in a row that

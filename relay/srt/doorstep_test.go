@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"log/slog"
 	"net/netip"
-	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 
 	"sluice/relay/endpoint"
 	"sluice/relay/flow"
+	"sluice/relay/gate"
 	"sluice/relay/udp"
 )
 
@@ -370,26 +370,26 @@ func TestQuietSessionIsSafe(t *testing.T) {
 	e, _ := env(t)
 	cfg := listenerConfig()
 	cfg.PeerIdleTimeoutMS = 10_000 // it is not given up of itself
-	g := newGate(NewTransport(e.Log), cfg, endpoint.Access{Max: 1}, e, verdict{refuseConflict, "another source is connected"})
+	g := newEntrance(NewTransport(e.Log), cfg, gate.OfSource[*session](anyone, e, false), e)
 	d := newDoorstep(t, g.cfg.settings(0))
-	d.ln.door = &g
+	d.ln.door = g
 	g.make = func(c *conn, r *request) (half, error) {
 		return newReceiver(c, 0, 0, 0, flow.New(flow.DefaultLimits), e.Ledger), nil
 	}
 	first, second := visitor(1, 1), visitor(1, 2)
 	d.from(first, conclusion(d.cookie(first), 1))
 	d.turn(tick)
-	if len(g.sessions) != 1 {
+	if len(g.View().Sessions) != 1 {
 		t.Fatal("it is not let in")
 	}
-	old := g.sessions[0]
-	d.now = d.now.Add(quiet + time.Second)
+	old := g.View().Sessions[0]
+	d.now = d.now.Add(5 * time.Second) // longer than any peer is quiet
 	r := &request{handshake: &handshake{}, peer: second, arrival: d.now}
-	if v := g.judge(r); v != accepted || old.over || len(d.loop.posted) > 0 {
-		t.Errorf("%v, it has ended: %v", v, old.over)
+	if v := g.judge(r); v != accepted || len(d.loop.posted) > 0 {
+		t.Errorf("%v, it has ended: %v", v, len(d.loop.posted) > 0)
 	}
 	old.conn.heard = old.conn.at(d.now)
-	if v := g.judge(r); v != g.full {
+	if v := g.judge(r); v.code != refuseConflict {
 		t.Errorf("one that is heard makes way: %v", v)
 	}
 	old.conn.heard = 0
@@ -397,45 +397,7 @@ func TestQuietSessionIsSafe(t *testing.T) {
 	d.from(second, conclusion(c, 1))
 	d.turn(tick)
 	d.turn(tick)
-	if !old.conn.over || len(g.sessions) != 1 || g.sessions[0].conn.peer != second {
+	if left := g.View().Sessions; !old.conn.over || len(left) != 1 || left[0].Peer() != second {
 		t.Error("it does not make way")
-	}
-}
-
-// TestLinesAreLimited: who may connect may do so all the time, but not fill the
-// log.
-func TestLinesAreLimited(t *testing.T) {
-	e, log := env(t)
-	g := newGate(NewTransport(e.Log), listenerConfig(), endpoint.Access{Max: 1}, e, accepted)
-	d := newDoorstep(t, g.cfg.settings(0))
-	d.ln.door = &g
-	g.make = func(c *conn, r *request) (half, error) {
-		return newReceiver(c, 0, 0, 0, flow.New(flow.DefaultLimits), e.Ledger), nil
-	}
-	const n = 2 * mostLogged
-	for i := range n {
-		peer := visitor(i, 1)
-		d.from(peer, conclusion(d.cookie(peer), 1))
-		d.turn(tick)
-		bye := make([]byte, headerSize+4)
-		(&header{control: true, kind: controlShutdown, to: d.answer(peer).SRTSocketId}).put(bye)
-		d.from(peer, bye)
-		d.turn(tick)
-	}
-	if e.Ledger.Connections.Load() != n || len(g.sessions) != 0 {
-		t.Fatalf("%d connections, %d sessions", e.Ledger.Connections.Load(), len(g.sessions))
-	}
-	if n := strings.Count(log.String(), "\n"); n != 2*mostLogged+1 {
-		t.Errorf("%d lines", n)
-	}
-	lines := strings.Count(log.String(), "\n")
-	g.access.Allow = endpoint.AllowList{netip.MustParsePrefix("192.0.2.0/24")}
-	for i := range 1000 {
-		peer := visitor(i, 1)
-		d.from(peer, conclusion(d.ln.cookies.of(peer, d.now), 1))
-		d.turn(tick)
-	}
-	if n := strings.Count(log.String(), "\n") - lines; n != 1 || e.Ledger.Refused.Load() != 1000 {
-		t.Errorf("%d lines, %d refused", n, e.Ledger.Refused.Load())
 	}
 }

@@ -72,24 +72,20 @@ func TestFault(t *testing.T) {
 	for range in {
 		viewers = append(viewers, runInput(t, callerConfig("127.0.0.1", port)))
 	}
-	g := &out.Output.(*listenOutput).gate
-	sessions := func() []*session {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		return slices.Clone(g.sessions)
-	}
+	g := out.Output.(*listenOutput)
+	sessions := func() []*session { return g.View().Sessions }
 	await(t, "they are connected", func() bool { return len(sessions()) == len(in)+1 })
 	for i, s := range sessions()[1:] {
 		s.loop.do(func(time.Time) { s.conn.half = &faulty{s.conn.half, in[i]} })
 		switch in[i] {
 		case "finish":
-			s.end(context.Canceled) // in order
+			s.End(context.Canceled) // in order
 		case "close":
 			g.Kick(s.id)
 		}
 		await(t, "it ends: "+in[i], func() bool { return !slices.Contains(sessions(), s) })
-		if why := g.why(); why == nil || why.Code != "internal_fault" {
-			t.Errorf("%s: %v", in[i], why)
+		if n := strings.Count(out.log.String(), "stopped by a fault of this software"); n != i+1 {
+			t.Errorf("%s: %d are logged to have ended so", in[i], n)
 		}
 	}
 	for _, v := range viewers {
@@ -109,23 +105,13 @@ func TestFault(t *testing.T) {
 	}
 }
 
-// why is the reason that the gate shows while nobody is connected.
-func (g *gate) why() *endpoint.Reason {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.reason
-}
-
 // TestFaultElsewhere: neither a handshake nor what is posted to a loop ends it.
 func TestFaultElsewhere(t *testing.T) {
 	t.Parallel()
 	out := runOutput(t, listenerConfig(), anyone, live(t))
 	port := out.port(t)
 	good := watching(t, port)
-	g := &out.Output.(*listenOutput).gate
-	g.mu.Lock()
-	loop := g.sessions[0].loop
-	g.mu.Unlock()
+	loop := out.Output.(*listenOutput).View().Sessions[0].loop
 	loop.do(func(time.Time) {
 		ln := loop.sockets[0].listener
 		ln.door = panickyDoor{ln.door}

@@ -112,10 +112,7 @@ func TestFloods(t *testing.T) {
 	f := newFlood(t, port, ports)
 	cookies, wrong := f.cookies(), wrongKeys(t)
 	goroutines, memory, lines := runtime.NumGoroutine(), heap(), strings.Count(out.log.String(), "\n")
-	g := &out.Output.(*listenOutput).gate
-	g.mu.Lock()
-	loop := g.sessions[0].loop
-	g.mu.Unlock()
+	loop := out.Output.(*listenOutput).View().Sessions[0].loop
 
 	for _, kind := range []struct {
 		name string

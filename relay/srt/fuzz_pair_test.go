@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"sluice/relay/gate"
 )
 
 // FuzzPair has two connections talk while somebody between them, who has no
@@ -73,7 +75,7 @@ func FuzzPair(f *testing.F) {
 		if s.got < got+150 {
 			t.Fatalf("%d packets came in the last second", s.got-got)
 		}
-		s.from.conn.end(errKicked)
+		s.from.conn.end(gate.ErrKicked)
 		sum := s.from.ledger.Sent.Load()
 		for _, n := range s.from.ledger.Dropped() {
 			sum += n

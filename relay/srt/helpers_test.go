@@ -166,7 +166,7 @@ func (in *receivingInput) port(t *testing.T) int {
 	t.Helper()
 	g := in.Input.(*listenInput)
 	await(t, "the input listens", func() bool { return in.Status().Phase == endpoint.Listening })
-	return g.view(false).port
+	return g.View().Port
 }
 
 type sendingOutput struct {

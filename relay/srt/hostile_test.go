@@ -4,7 +4,9 @@ import (
 	"testing"
 	"time"
 
+	"sluice/relay/endpoint"
 	"sluice/relay/flow"
+	"sluice/relay/gate"
 )
 
 // arrive hands a receiving connection a packet n numbers after the first.
@@ -32,14 +34,14 @@ func TestEndlessGoodbye(t *testing.T) {
 		x.arrive(i+1, x.now, 100)
 		x.pass(100 * time.Millisecond)
 	}
-	if x.cause != errClosed {
+	if x.cause != endpoint.ErrPeerClosed {
 		t.Errorf("it ended with %v", x.cause)
 	}
 	x.addsUp()
 
 	x = begin()
-	x.conn.finish(errKicked)
-	if x.cause != errKicked {
+	x.conn.finish(gate.ErrKicked)
+	if x.cause != gate.ErrKicked {
 		t.Errorf("our own end waits: %v", x.cause)
 	}
 }

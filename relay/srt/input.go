@@ -5,6 +5,7 @@ import (
 
 	"sluice/relay/endpoint"
 	"sluice/relay/flow"
+	"sluice/relay/gate"
 )
 
 // NewInput returns an input that calls its source, or listens for it. The
@@ -13,11 +14,10 @@ func NewInput(t *Transport, cfg Config, access endpoint.Access, env endpoint.Env
 	if cfg.Mode == ModeCaller {
 		return &callInput{newCall(t, cfg, env)}
 	}
-	access.Max = 1
-	return &listenInput{newGate(t, cfg, access, env, verdict{refuseConflict, "another source is connected"})}
+	return &listenInput{newEntrance(t, cfg, gate.OfSource[*session](access, env, false), env)}
 }
 
-type listenInput struct{ gate }
+type listenInput struct{ *entrance }
 
 func (i *listenInput) Run(ctx context.Context, to *flow.Flow) error {
 	return i.serve(ctx, to, func(c *conn, r *request) (half, error) {
@@ -25,16 +25,10 @@ func (i *listenInput) Run(ctx context.Context, to *flow.Flow) error {
 	})
 }
 
-// SetAccess changes who may publish; there is never more than one.
-func (i *listenInput) SetAccess(a endpoint.Access) {
-	a.Max = 1
-	i.gate.SetAccess(a)
-}
-
 func (i *listenInput) Status() endpoint.InputStatus {
-	v := i.view(false)
-	st := endpoint.InputStatus{Phase: v.phase, Reason: v.reason}
-	for _, f := range v.sessions {
+	v, all := i.view(false)
+	st := endpoint.InputStatus{Phase: v.Phase, Reason: v.Reason}
+	for _, f := range all {
 		st.Sessions = append(st.Sessions, f.Session)
 		st.Received, st.Peer, st.RTT, st.Latency = f.received, f.Peer, f.RTT, f.Latency
 		st.Links = append(st.Links, f.link)
@@ -51,9 +45,9 @@ func (i *callInput) Run(ctx context.Context, to *flow.Flow) error {
 }
 
 func (i *callInput) Status() endpoint.InputStatus {
-	v := i.view(false)
-	st := endpoint.InputStatus{Phase: v.phase, Reason: v.reason}
-	for _, f := range v.figures {
+	v, all := i.view(false)
+	st := endpoint.InputStatus{Phase: v.Phase, Reason: v.Reason}
+	for _, f := range all {
 		st.Received, st.Peer, st.RTT, st.Latency = f.received, f.Peer, f.RTT, f.Latency
 		st.Links = append(st.Links, f.link)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"sluice/relay/endpoint"
 	"sluice/relay/flow"
+	"sluice/relay/gate"
 	"sluice/relay/media"
 	"sluice/relay/relaytest"
 )
@@ -128,7 +129,7 @@ func unacknowledged(up bool, b []byte) bool {
 // TestStuckViewer has a viewer that is alive and acknowledges nothing.
 func TestStuckViewer(t *testing.T) {
 	t.Parallel()
-	e, _ := env(t)
+	e, log := env(t)
 	o := NewOutput(NewTransport(e.Log), listenerConfig(), anyone, e).(*listenOutput)
 	o.delivery.stuck = 3 * time.Second
 	out := &sendingOutput{Output: o, env: e}
@@ -153,8 +154,8 @@ func TestStuckViewer(t *testing.T) {
 	if d := e.Ledger.Dropped(); d["too_late"]+d["session_closed"] < 50 {
 		t.Errorf("dropped %v: what is not acknowledged counts as sent", d)
 	}
-	if why := o.gate.reason; why == nil || why.Code != "peer_stuck" {
-		t.Errorf("reason %v", o.gate.reason)
+	if !strings.Contains(log.String(), errStuck.Error()) {
+		t.Errorf("the log does not say why:\n%s", tail(log.String()))
 	}
 }
 
@@ -383,7 +384,7 @@ func TestLastWords(t *testing.T) {
 	if in.seen.Report().Received == n {
 		t.Skip("this machine is too slow to tell")
 	}
-	c.loop.do(func(time.Time) { c.conn.end(errKicked) })
+	c.loop.do(func(time.Time) { c.conn.end(gate.ErrKicked) })
 	await(t, "the end of the stream comes out", func() bool { return in.seen.Report().Received == n })
 	await(t, "the source has left", func() bool { return in.Status().Phase == endpoint.Listening })
 	if why := in.Status().Reason; why == nil || why.Code != "peer_closed" {

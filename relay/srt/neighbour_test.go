@@ -108,7 +108,7 @@ func TestNeighbours(t *testing.T) {
 	in := NewInput(shared, cfg, anyone, e)
 	stop := background(t, func(ctx context.Context) error { return in.Run(ctx, to) })
 	await(t, "the input listens", func() bool { return in.Status().Phase == endpoint.Listening })
-	source := newHostilePeer(t, in.(*listenInput).view(false).port)
+	source := newHostilePeer(t, in.(*listenInput).View().Port)
 	peers := make(map[string]hostilePeer)
 	for name := range attacks {
 		peers[name] = newHostilePeer(t, port)

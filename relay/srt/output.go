@@ -6,6 +6,7 @@ import (
 
 	"sluice/relay/endpoint"
 	"sluice/relay/flow"
+	"sluice/relay/gate"
 	"sluice/relay/media"
 )
 
@@ -16,7 +17,7 @@ func NewOutput(t *Transport, cfg Config, access endpoint.Access, env endpoint.En
 	if cfg.Mode == ModeCaller {
 		return &callOutput{newCall(t, cfg, env), d}
 	}
-	return &listenOutput{newGate(t, cfg, access, env, verdict{refuseOverload, "the number of viewers is reached"}), d}
+	return &listenOutput{newEntrance(t, cfg, gate.OfViewers[*session](access, env), env), d}
 }
 
 // A delivery is how an output sends to each of its peers.
@@ -37,7 +38,7 @@ func (d delivery) to(c *conn, from flow.Source) (half, error) {
 }
 
 type listenOutput struct {
-	gate
+	*entrance
 	delivery delivery
 }
 
@@ -46,15 +47,15 @@ func (o *listenOutput) Run(ctx context.Context, from flow.Source) error {
 }
 
 func (o *listenOutput) Status() endpoint.OutputStatus {
-	v := o.view(true)
+	v, all := o.view(true)
 	st := endpoint.OutputStatus{
-		Phase: v.phase, Reason: v.reason, Acknowledges: true,
-		Playback: []endpoint.Playback{{Scheme: "srt", Port: v.port}},
+		Phase: v.Phase, Reason: v.Reason, Acknowledges: true,
+		Playback: []endpoint.Playback{{Scheme: "srt", Port: v.Port}},
 	}
-	for _, f := range v.sessions {
+	for _, f := range all {
 		st.Sessions = append(st.Sessions, f.Session)
 	}
-	best(&st, v.sessions)
+	best(&st, all)
 	return st
 }
 
@@ -84,8 +85,8 @@ func (o *callOutput) Run(ctx context.Context, from flow.Source) error {
 }
 
 func (o *callOutput) Status() endpoint.OutputStatus {
-	v := o.view(true)
-	st := endpoint.OutputStatus{Phase: v.phase, Reason: v.reason, Acknowledges: true, Destinations: v.destinations}
-	best(&st, v.figures)
+	v, all := o.view(true)
+	st := endpoint.OutputStatus{Phase: v.Phase, Reason: v.Reason, Acknowledges: true, Destinations: v.Destinations}
+	best(&st, all)
 	return st
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/datarhei/gosrt/packet"
 
 	"sluice/relay/endpoint"
+	"sluice/relay/gate"
 )
 
 // kmBody is key material as it travels while a stream goes on.
@@ -185,12 +186,12 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	x, _ := sending(t, keys.twin())
 	cfg := keyed(listenerConfig(), 128)
 	e, _ := env(t)
-	g := newGate(NewTransport(e.Log), cfg, anyone, e, accepted)
+	g := newEntrance(NewTransport(e.Log), cfg, gate.OfViewers[*session](anyone, e), e)
 	set := cfg.settings(0)
 	all := map[string]any{
 		"keyring": keys, "keyring value": *keys, "keys": x.conn.keys, "conn": x.conn, "half": x.conn.half, "settings": set,
 		"calling": &calling{settings: set, keys: keys}, "calling value": calling{settings: set, keys: keys},
-		"listener": &listener{settings: set}, "gate": &g, "config": cfg, "call": newCall(NewTransport(e.Log), cfg, e),
+		"listener": &listener{settings: set}, "entrance": g, "config": cfg, "call": newCall(NewTransport(e.Log), cfg, e),
 	}
 	for name, v := range all {
 		for _, verb := range []string{"%v", "%+v", "%#v"} {

@@ -7,6 +7,7 @@ import (
 
 	"sluice/relay/endpoint"
 	"sluice/relay/flow"
+	"sluice/relay/gate"
 	"sluice/relay/media"
 	"sluice/relay/udp"
 )
@@ -311,7 +312,7 @@ func TestAcknowledgedWithout(t *testing.T) {
 		t.Errorf("%d sent, %d lost, %d bytes", sent, lost, s.bytes)
 	}
 	r.conn.ended = nil
-	r.conn.end(errKicked)
+	r.conn.end(gate.ErrKicked)
 	if d := s.ledger.Dropped(); s.ledger.Taken.Load() != 10 || d[endpoint.DropTooLate.String()] != 3 {
 		t.Errorf("%d taken, dropped %v", s.ledger.Taken.Load(), d)
 	}

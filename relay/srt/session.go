@@ -1,7 +1,6 @@
 package srt
 
 import (
-	"crypto/rand"
 	"errors"
 	"net/netip"
 	"time"
@@ -9,32 +8,11 @@ import (
 	"sluice/relay/endpoint"
 )
 
-// Why a session ends, other than with the Run that it belongs to.
+// Why a session of SRT ends, beside what ends one of any protocol.
 var (
-	errClosed     = errors.New("the peer closed the connection")
-	errSilent     = errors.New("the peer fell silent")
-	errStuck      = errors.New("the peer acknowledged nothing")
-	errJumped     = errors.New("the peer's packet numbers jumped")
-	errReplaced   = errors.New("the peer fell silent and connected anew")
-	errKicked     = errors.New("disconnected by an operator")
-	errNotAllowed = errors.New("no longer allowed to connect")
-	errTooMany    = errors.New("the number of sessions was lowered")
+	errStuck  = endpoint.NewEnding("peer_stuck", "the peer acknowledged nothing")
+	errJumped = endpoint.NewEnding("peer_jumped", "the peer's packet numbers jumped")
 )
-
-// endings gives each cause its code.
-var endings = map[error]string{
-	errClosed: "peer_closed", errSilent: "peer_silent", errStuck: "peer_stuck", errJumped: "peer_jumped", errReplaced: "peer_replaced",
-	errKicked: "kicked", errNotAllowed: "not_allowed", errTooMany: "too_many",
-}
-
-// ending says in a sentence why a session ended, nil if it ended with its Run.
-func ending(peer netip.AddrPort, cause error) *endpoint.Reason {
-	code, ok := endings[cause]
-	if !ok {
-		return nil
-	}
-	return endpoint.Because(code, "%s: %v", peer, cause)
-}
 
 // A session is one peer, connected.
 type session struct {
@@ -42,24 +20,26 @@ type session struct {
 	conn  *conn
 	loop  *loop
 	since time.Time
-	over  bool // end was called; guarded by the gate
-	// logged tells whether its beginning was, so that its end is as well.
-	logged bool
 }
-
-// idLength is the length of a session's id: 65 random bits.
-const idLength = 13
 
 func newSession(c *conn, l *loop) *session {
-	return &session{id: rand.Text()[:idLength], conn: c, loop: l, since: time.Now()}
+	return &session{id: endpoint.NewSessionID(), conn: c, loop: l, since: time.Now()}
 }
 
-// end ends the session soon: at once where there is a reason for that, and
+func (s *session) ID() string           { return s.id }
+func (s *session) Peer() netip.AddrPort { return s.conn.peer }
+func (s *session) Gone() bool           { return s.conn.gone.Load() }
+
+// Heard is for the loop, which lets callers in.
+func (s *session) Heard() time.Time { return s.conn.when(s.conn.heard) }
+
+// End ends the session soon: at once where there is a reason for that, and
 // otherwise when what was taken has been delivered.
-func (s *session) end(cause error) {
+func (s *session) End(cause error) {
 	s.loop.post(func(time.Time) {
 		s.loop.guard(s.conn, func() {
-			if _, abrupt := endings[cause]; abrupt || errors.Is(cause, endpoint.ErrSocketsLost) {
+			var reason *endpoint.Ending
+			if errors.As(cause, &reason) || errors.Is(cause, endpoint.ErrSocketsLost) {
 				s.conn.end(cause)
 			} else {
 				s.conn.finish(cause)
@@ -73,6 +53,14 @@ type figure struct {
 	endpoint.Session
 	link                  endpoint.Link
 	sent, acked, received time.Time
+}
+
+// figuresOf are those of several sessions.
+func figuresOf(all []*session, acknowledged bool) (figures []figure) {
+	for _, s := range all {
+		figures = append(figures, s.figure(acknowledged))
+	}
+	return figures
 }
 
 func (s *session) figure(acknowledged bool) figure {

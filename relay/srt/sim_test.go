@@ -11,6 +11,7 @@ import (
 
 	"sluice/relay/endpoint"
 	"sluice/relay/flow"
+	"sluice/relay/gate"
 	"sluice/relay/media"
 	"sluice/relay/udp"
 )
@@ -315,7 +316,7 @@ func TestBlackout(t *testing.T) {
 		if s.missing > most || s.altered > 0 || s.got < s.made-200 {
 			t.Errorf("%v: %d of %d packets, %d missing, %d altered", gap, s.got, s.made, s.missing, s.altered)
 		}
-		s.from.conn.end(errKicked)
+		s.from.conn.end(gate.ErrKicked)
 		sum := s.from.ledger.Sent.Load()
 		for _, n := range s.from.ledger.Dropped() {
 			sum += n

@@ -9,6 +9,7 @@ import (
 
 	"sluice/relay/endpoint"
 	"sluice/relay/flow"
+	"sluice/relay/gate"
 	"sluice/relay/media"
 	"sluice/relay/udp"
 )
@@ -143,7 +144,7 @@ func (x *target) published(each func([]byte)) {
 func (x *target) addsUp() {
 	x.t.Helper()
 	if !x.conn.over {
-		x.conn.end(errKicked)
+		x.conn.end(gate.ErrKicked)
 	}
 	if !x.ended {
 		x.t.Fatal("nobody was told of the end")
