@@ -18,6 +18,9 @@ PLATFORMS := linux/amd64 linux/arm64 linux/arm/7 linux/arm/6 linux/386
 DIST := dist
 # The most bytes that a program may have.
 LARGEST := 20000000
+# The processors, and the packages, of test-arm.
+ARM := linux/arm/7 linux/arm/6 linux/386
+ARM_PACKAGES := ./relay/rtmp
 
 SCRIPTS := $(wildcard scripts/* .ci/*)
 # Packages whose tests start the built programs: once is enough, without the
@@ -47,11 +50,16 @@ test: go ## install what the tests need, then check everything and run every tes
 	@$(MAKE) check
 	@$(STEP) "whole system" go test -count=1 -timeout $(TIMEOUT) ./test/...
 	@$(STEP) "32-bit build" $(MAKE) cross PLATFORMS=linux/arm/7
+	@$(STEP) "32-bit tests" $(MAKE) test-arm ARM=linux/arm/7
 
 .PHONY: test-full
 test-full: export SLUICE_TEST_LONG := 1
 test-full: go ## the same, with the long forms of the tests, which take minutes more
 	@$(MAKE) test
+
+.PHONY: test-arm
+test-arm: go ## tests that need no other program on 32-bit processors: ARM 7 and 6, emulated, and 386
+	@scripts/test-arch '$(ARM)' $(ARM_PACKAGES)
 
 .PHONY: check
 check: go ## format, vet, staticcheck, shellcheck, generated documents, tests with the race detector
