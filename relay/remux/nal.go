@@ -1,0 +1,483 @@
+package remux
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h265"
+
+	"sluice/relay/flv"
+	"sluice/relay/mpegts"
+)
+
+// What a NAL unit is for.
+type nalKind uint8
+
+const (
+	nalOther     nalKind = iota
+	nalDelimiter         // access unit delimiter
+	nalFiller            // filler data, end of sequence: nothing a message needs
+	nalVPS
+	nalSPS
+	nalPPS
+	nalSEI
+	nalSlice
+	nalKeySlice
+)
+
+// avcKind reads nal_unit_type (H.264 table 7-1).
+func avcKind(u []byte) nalKind {
+	switch u[0] & 0x1F {
+	case 1, 2, 3, 4:
+		return nalSlice
+	case 5:
+		return nalKeySlice
+	case 6:
+		return nalSEI
+	case 7:
+		return nalSPS
+	case 8:
+		return nalPPS
+	case 9:
+		return nalDelimiter
+	case 10, 11, 12:
+		return nalFiller
+	}
+	return nalOther
+}
+
+// hevcKind reads nal_unit_type (H.265 table 7-1).
+func hevcKind(u []byte) nalKind {
+	switch t := u[0] >> 1 & 0x3F; {
+	case t >= 16 && t <= 23:
+		return nalKeySlice
+	case t < 32:
+		return nalSlice
+	case t == 32:
+		return nalVPS
+	case t == 33:
+		return nalSPS
+	case t == 34:
+		return nalPPS
+	case t == 35:
+		return nalDelimiter
+	case t == 36, t == 37, t == 38:
+		return nalFiller
+	case t == 39:
+		return nalSEI
+	}
+	return nalOther
+}
+
+// splitNAL appends the NAL units of a byte stream (H.264 annex B) to units.
+// What stands before the first start code is left out.
+func splitNAL(b []byte, units [][]byte) [][]byte {
+	at := bytes.Index(b, startCode)
+	if at < 0 {
+		return units
+	}
+	for b = b[at+3:]; ; {
+		end := bytes.Index(b, startCode)
+		u := b
+		if end >= 0 {
+			u = b[:end]
+		}
+		for len(u) > 0 && u[len(u)-1] == 0 { // trailing_zero_8bits, or of the next start code
+			u = u[:len(u)-1]
+		}
+		if len(u) > 0 {
+			units = append(units, u)
+		}
+		if end < 0 {
+			return units
+		}
+		b = b[end+3:]
+	}
+}
+
+var startCode = []byte{0, 0, 1}
+
+// Bounds of the parameter sets that are kept.
+const (
+	maxSets = 32
+	maxSet  = 4096 // bytes
+)
+
+// A nalReader reads H.264 and HEVC.
+type nalReader struct {
+	hevc bool
+	kind func([]byte) nalKind
+	head int // bytes of a NAL unit's header
+
+	vps, sps, pps [][]byte
+	announced     []byte   // the header message in force
+	stale         bool     // the parameter sets have changed since it was made
+	known         [][]byte // the sets that are in it
+	in            Info
+
+	units    [][]byte // of the unit that is read
+	frame    frame
+	scratch  []byte
+	duration int64 // of a frame, as last seen
+	last     int64
+	meter    rateMeter
+}
+
+func newNALReader(codec string) *nalReader {
+	r := &nalReader{kind: avcKind, head: 1, in: Info{Codec: codec}}
+	if codec == flv.HEVC {
+		r.hevc, r.kind, r.head = true, hevcKind, 2
+	}
+	return r
+}
+
+func (r *nalReader) info() Info {
+	i := r.in
+	if measured := r.meter.rate(); measured > 0 {
+		i.FrameRate = measured
+	}
+	return i
+}
+
+func (r *nalReader) unfit() string { return "" }
+
+func (r *nalReader) read(u *mpegts.Unit, emit func(*frame), drop func(Drop, int)) {
+	if u.Damaged {
+		return // and counted by the PES
+	}
+	r.units = splitNAL(u.Data, r.units[:0])
+	if len(r.units) == 0 {
+		drop(DropDamaged, 1)
+		return
+	}
+	if !u.Timed {
+		drop(DropTime, 1)
+		return
+	}
+	dts, pts := u.DTS, u.PTS
+	// One access unit is the rule; where there are more, a delimiter stands
+	// between them, and only the first has a time (2.4.3.7).
+	first, coded := 0, false
+	for i, n := range r.units {
+		switch r.kind(n) {
+		case nalSlice, nalKeySlice:
+			coded = true
+		case nalDelimiter:
+			if coded {
+				r.accessUnit(r.units[first:i], dts, pts, u.RandomAccess, emit, drop)
+				first, coded = i, false
+				dts, pts = dts+r.duration, pts+r.duration
+			}
+		}
+	}
+	r.accessUnit(r.units[first:], dts, pts, u.RandomAccess, emit, drop)
+}
+
+func (r *nalReader) accessUnit(units [][]byte, dts, pts int64, entry bool, emit func(*frame), drop func(Drop, int)) {
+	var key, intra, recovery, coded, sets bool
+	for _, n := range units {
+		if len(n) <= r.head {
+			continue
+		}
+		switch k := r.kind(n); k {
+		case nalKeySlice:
+			key, coded = true, true
+		case nalSlice:
+			if !coded {
+				intra = !r.hevc && intraSlice(n)
+			}
+			coded = true
+		case nalSEI:
+			recovery = recovery || r.recoveryPoint(n)
+		case nalVPS, nalSPS, nalPPS:
+			sets = true
+		}
+	}
+	if sets {
+		r.keepSets(units)
+	}
+	if !coded {
+		if !sets {
+			drop(DropDamaged, 1)
+		}
+		return
+	}
+	// A recovery point is where decoding may begin in an open GOP or gradual
+	// refresh (H.264 section D.2.8). The indicator of the transport stream
+	// counts with a picture that could be one.
+	key = key || !r.hevc && (recovery || entry && intra)
+	if key && r.stale {
+		r.announce()
+	}
+	if r.announced == nil {
+		drop(DropBeforeKey, 1)
+		return
+	}
+	f := &r.frame
+	f.dts, f.pts, f.key, f.codec, f.header = dts, pts, key, r.in.Codec, r.announced
+	f.units = f.units[:0]
+	for _, n := range units {
+		switch r.kind(n) {
+		case nalDelimiter, nalFiller:
+			continue
+		case nalVPS, nalSPS, nalPPS:
+			// What the header does not say yet stays where it is.
+			if has(r.known, n) {
+				continue
+			}
+		}
+		f.units = append(f.units, n)
+	}
+	if d := dts - r.last; d > 0 && d < 1000*millisecond {
+		r.duration = d
+	}
+	r.last = dts
+	r.meter.add(dts)
+	emit(f)
+}
+
+func has(sets [][]byte, n []byte) bool {
+	return slices.ContainsFunc(sets, func(s []byte) bool { return bytes.Equal(s, n) })
+}
+
+// keepSets takes the parameter sets of an access unit. An SPS replaces those
+// before it, with their PPS where they come along; a PPS alone replaces the one
+// of its number.
+func (r *nalReader) keepSets(units [][]byte) {
+	var vps, sps, pps [][]byte
+	for _, n := range units {
+		if len(n) <= r.head || len(n) > maxSet {
+			continue
+		}
+		switch r.kind(n) {
+		case nalVPS:
+			vps = r.collect(vps, n)
+		case nalSPS:
+			sps = r.collect(sps, n)
+		case nalPPS:
+			pps = r.collect(pps, n)
+		}
+	}
+	r.vps = r.replace(r.vps, vps)
+	if len(sps) > 0 {
+		r.sps = r.replace(r.sps, sps)
+		r.pps = r.replace(r.pps, pps)
+		return
+	}
+	for _, n := range pps {
+		i := slices.IndexFunc(r.pps, func(old []byte) bool { return r.setID(old) == r.setID(n) })
+		switch {
+		case i < 0 && len(r.pps) < maxSets:
+			r.pps, r.stale = append(r.pps, bytes.Clone(n)), true
+		case i >= 0 && !bytes.Equal(r.pps[i], n):
+			r.pps[i], r.stale = bytes.Clone(n), true
+		}
+	}
+}
+
+func (r *nalReader) collect(sets [][]byte, n []byte) [][]byte {
+	if len(sets) < maxSets && !has(sets, n) {
+		sets = append(sets, n)
+	}
+	return sets
+}
+
+func (r *nalReader) replace(old, sets [][]byte) [][]byte {
+	if len(sets) == 0 || slices.EqualFunc(old, sets, bytes.Equal) {
+		return old
+	}
+	r.stale = true
+	kept := make([][]byte, len(sets))
+	for i, s := range sets {
+		kept[i] = bytes.Clone(s)
+	}
+	return kept
+}
+
+// setID is pic_parameter_set_id, which begins a PPS.
+func (r *nalReader) setID(n []byte) uint32 {
+	b := bitReader{b: n[r.head:min(len(n), r.head+8)]}
+	return b.ue()
+}
+
+// announce makes the header message of the parameter sets that are there.
+func (r *nalReader) announce() {
+	if len(r.sps) == 0 || len(r.pps) == 0 || r.hevc && len(r.vps) == 0 {
+		return
+	}
+	var configuration []byte
+	if r.hevc {
+		configuration = r.hevcConfiguration()
+	} else {
+		configuration = r.avcConfiguration()
+	}
+	if configuration == nil {
+		return
+	}
+	r.stale = false
+	if m := sequenceHeader(r.in.Codec, configuration); !bytes.Equal(m, r.announced) {
+		r.announced = m
+	}
+	r.known = slices.Concat(r.vps, r.sps, r.pps)
+}
+
+// avcConfiguration is an AVCDecoderConfigurationRecord (14496-15, 5.3.3.1.2).
+func (r *nalReader) avcConfiguration() []byte {
+	first := r.sps[0]
+	if len(first) < 4 {
+		return nil
+	}
+	var sps h264.SPS
+	err := sps.Unmarshal(first)
+	if err == nil {
+		r.in.Width, r.in.Height, r.in.FrameRate = sps.Width(), sps.Height(), sps.FPS()
+	}
+	b := []byte{1, first[1], first[2], first[3], 0xFC | 3, 0xE0 | byte(min(len(r.sps), 31))}
+	for _, s := range r.sps[:min(len(r.sps), 31)] {
+		b = append(append(b, byte(len(s)>>8), byte(len(s))), s...)
+	}
+	b = append(b, byte(len(r.pps)))
+	for _, s := range r.pps {
+		b = append(append(b, byte(len(s)>>8), byte(len(s))), s...)
+	}
+	switch first[1] {
+	case 66, 77, 88:
+	default:
+		if err == nil {
+			b = append(b, 0xFC|byte(sps.ChromaFormatIdc)&3, 0xF8|byte(sps.BitDepthLumaMinus8)&7, 0xF8|byte(sps.BitDepthChromaMinus8)&7, 0)
+		}
+	}
+	return b
+}
+
+// hevcConfiguration is an HEVCDecoderConfigurationRecord (14496-15, 8.3.3.1.2).
+func (r *nalReader) hevcConfiguration() []byte {
+	var sps h265.SPS
+	if err := sps.Unmarshal(r.sps[0]); err != nil {
+		return nil
+	}
+	r.in.Width, r.in.Height, r.in.FrameRate = sps.Width(), sps.Height(), sps.FPS()
+	// profile_tier_level begins after two bytes of header and one of
+	// sps_video_parameter_set_id, sps_max_sub_layers_minus1 and the nesting
+	// flag (H.265 section 7.3.2.2.1): 12 bytes that are taken as they are.
+	raw := unescape(r.scratch[:0], r.sps[0])
+	r.scratch = raw
+	if len(raw) < 15 {
+		return nil
+	}
+	b := append([]byte{1}, raw[3:15]...)
+	b = append(
+		b, 0xF0, 0, // min_spatial_segmentation_idc: not known
+		0xFC, // parallelismType: not known
+		0xFC|byte(sps.ChromaFormatIdc)&3,
+		0xF8|byte(sps.BitDepthLumaMinus8)&7, 0xF8|byte(sps.BitDepthChromaMinus8)&7,
+		0, 0, // avgFrameRate: not known
+		(raw[2]>>1&7+1)<<3|(raw[2]&1)<<2|3, // numTemporalLayers, temporalIdNested, lengthSizeMinusOne
+		3,
+	)
+	for i, sets := range [][][]byte{r.vps, r.sps, r.pps} {
+		b = append(b, 0x80|byte(32+i), 0, byte(len(sets))) // array_completeness, type, count
+		for _, s := range sets {
+			b = append(append(b, byte(len(s)>>8), byte(len(s))), s...)
+		}
+	}
+	return b
+}
+
+// unescape appends the payload of a NAL unit without its emulation prevention
+// bytes (H.264 section 7.3.1).
+func unescape(dst, b []byte) []byte {
+	zeros := 0
+	for _, c := range b {
+		if zeros >= 2 && c == 3 {
+			zeros = 0
+			continue
+		}
+		if c == 0 {
+			zeros++
+		} else {
+			zeros = 0
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}
+
+// intraSlice tells whether an H.264 slice is of a picture of which every slice
+// may be of type I (section 7.4.3).
+func intraSlice(n []byte) bool {
+	b := bitReader{b: n[1:min(len(n), 12)]}
+	b.ue() // first_mb_in_slice
+	t := b.ue() % 5
+	return !b.short && (t == 2 || t == 4) // I, SI
+}
+
+// recoveryPoint tells whether an SEI NAL unit holds a recovery point message.
+func (r *nalReader) recoveryPoint(n []byte) bool {
+	if r.hevc {
+		return false
+	}
+	r.scratch = unescape(r.scratch[:0], n[r.head:min(len(n), 1024)])
+	for b := r.scratch; len(b) >= 2 && b[0] != 0x80; {
+		kind, size := 0, 0
+		for len(b) > 0 && b[0] == 0xFF {
+			kind, b = kind+255, b[1:]
+		}
+		if len(b) == 0 {
+			return false
+		}
+		kind, b = kind+int(b[0]), b[1:]
+		for len(b) > 0 && b[0] == 0xFF {
+			size, b = size+255, b[1:]
+		}
+		if len(b) == 0 {
+			return false
+		}
+		size, b = size+int(b[0]), b[1:]
+		if kind == 6 {
+			return true
+		}
+		b = b[min(size, len(b)):]
+	}
+	return false
+}
+
+// A rateMeter measures how many frames there are in a second, from their DTS.
+type rateMeter struct {
+	begin  int64
+	last   int64
+	frames int64
+	value  float64
+}
+
+func (m *rateMeter) add(dts int64) {
+	if m.frames > 0 {
+		if d := dts - m.last; d <= 0 || d > 5000*millisecond {
+			m.frames = 0
+		}
+	}
+	if m.frames == 0 {
+		m.begin = dts
+	}
+	m.last = dts
+	m.frames++
+	if span := dts - m.begin; span >= 1000*millisecond {
+		m.value = common(float64(m.frames-1) * 90000 / float64(span))
+		m.begin, m.frames = dts, 1
+	}
+}
+
+func (m *rateMeter) rate() float64 { return m.value }
+
+// common returns the usual frame rate that is as good as equal to v.
+func common(v float64) float64 {
+	for _, base := range []float64{24, 25, 30, 48, 50, 60, 100, 120} {
+		for _, rate := range []float64{base, base * 1000 / 1001} {
+			if d := v/rate - 1; d > -0.0004 && d < 0.0004 {
+				return rate
+			}
+		}
+	}
+	return v
+}
