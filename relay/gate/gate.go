@@ -74,13 +74,14 @@ type Gate[S Session] struct {
 // An entry is a session that was let in.
 type entry[S Session] struct {
 	session S
-	over    bool // the Gate has ended it
-	logged  bool // its beginning was, so that its end is as well
+	over    bool          // the Gate has ended it
+	logged  bool          // its beginning was, so that its end is as well
+	left    chan struct{} // closed by Leave
 }
 
 // OfSource returns the gate of an input: it takes one source at a time, however
 // many access says. With takeover a second one replaces the first, instead of
-// being refused; until that has left, both are sessions.
+// being refused; until that has left, both are sessions (see Alone).
 func OfSource[S Session](access endpoint.Access, env endpoint.Env, takeover bool) *Gate[S] {
 	access.Max = 1
 	return &Gate[S]{ledger: env.Ledger, log: newLog(env.Log), access: access, one: true, takeover: takeover}
@@ -203,8 +204,27 @@ func (g *Gate[S]) Enter(s S, now time.Time) Verdict {
 	g.living.Add(1)
 	g.reason = nil
 	g.ledger.Connections.Add(1)
-	g.sessions = append(g.sessions, &entry[S]{session: s, logged: g.log.connected(s.Peer(), s.ID())})
+	g.sessions = append(g.sessions, &entry[S]{
+		session: s, logged: g.log.connected(s.Peer(), s.ID()), left: make(chan struct{}),
+	})
 	return Welcome
+}
+
+// Alone returns when every source has left that was there before s: they have
+// been ended, and a flow has one writer at a time. It is for protocols whose
+// sessions have a goroutine each.
+func (g *Gate[S]) Alone(s S) {
+	g.mu.Lock()
+	before := slices.Clone(g.sessions[:g.index(s)])
+	g.mu.Unlock()
+	for _, e := range before {
+		<-e.left
+	}
+}
+
+// index finds a session that has not left. g.mu is held.
+func (g *Gate[S]) index(s S) int {
+	return slices.IndexFunc(g.sessions, func(e *entry[S]) bool { return e.session == s })
 }
 
 // end ends a session, whose place is free from now on. The Gate is locked.
@@ -218,7 +238,8 @@ func (g *Gate[S]) Leave(s S, cause error) {
 	defer g.living.Done()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	i := slices.IndexFunc(g.sessions, func(e *entry[S]) bool { return e.session == s })
+	i := g.index(s)
+	close(g.sessions[i].left)
 	if g.sessions[i].logged {
 		g.log.to.Info("disconnected", "peer", s.Peer(), "session", s.ID(), "reason", cause)
 	}

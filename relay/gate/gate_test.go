@@ -168,6 +168,31 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
+// TestAlone: a source that takes over writes when the others have left.
+func TestAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := ofSource(t, true)
+		all := []*peer{from(here), from(there), from(here)}
+		enter(t, g, all...)
+		alone := make([]bool, len(all))
+		for i, p := range all {
+			go func() {
+				g.Alone(p)
+				alone[i] = true
+			}()
+		}
+		for i, p := range all {
+			synctest.Wait()
+			for j := range all {
+				if alone[j] != (j <= i) {
+					t.Errorf("%d have left: %v", i, alone)
+				}
+			}
+			g.Leave(p, p.why())
+		}
+	})
+}
+
 // TestSetAccess: those who are no longer allowed go, and of those that are too
 // many the newest. Who is leaving is none of them.
 func TestSetAccess(t *testing.T) {
