@@ -118,6 +118,7 @@ type Agent struct {
 	presence presence
 	events   events
 	inForce  atomic.Pointer[inForce] // written by the goroutine of Run alone
+	alive    atomic.Pointer[time.Time]
 	health   monitor                 // as inForce
 	rates    rates
 }
@@ -216,6 +217,15 @@ func (a *Agent) dialers() []mqtt.Dialer {
 // be read.
 func (a *Agent) Ready() <-chan struct{} { return a.ready }
 
+// Alive returns when the goroutine that owns the document was last free to do
+// something: a moment ago, unless it hangs. Zero before there is a document.
+func (a *Agent) Alive() time.Time {
+	if t := a.alive.Load(); t != nil {
+		return *t
+	}
+	return time.Time{}
+}
+
 // Run puts the stored document in force, and serves until ctx is done. The
 // Engine goes on relaying afterwards: that is for its owner to end. It is
 // called once.
@@ -255,6 +265,8 @@ func (a *Agent) loop(ctx context.Context) {
 			desired, edits = a.inbox.wake, a.edits
 		}
 		applied := false
+		now := time.Now()
+		a.alive.Store(&now)
 		select {
 		case <-ctx.Done():
 			return

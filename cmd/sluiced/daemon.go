@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"time"
 
 	"sluice/device/control"
 	"sluice/device/system"
@@ -99,6 +100,28 @@ func (d *daemon) dialer(name string) mqtt.DialFunc {
 	}
 }
 
+// bindTime bounds how long the daemon waits for its listeners before it says
+// that it is ready. What is not bound by then will be later, or has no NIC.
+const bindTime = 10 * time.Second
+
+// awaitListeners returns when what is stored is not only in force, but answers.
+func (d *daemon) awaitListeners(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, bindTime)
+	defer cancel()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for !d.engine.Bound() {
+		select {
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				d.log.Warn("not everything listens yet")
+			}
+			return
+		case <-again.C:
+		}
+	}
+}
+
 // run serves until ctx is done or a part fails. What is reported ends before
 // what is relayed, and that before the NICs are left.
 func (d *daemon) run(ctx context.Context) error {
@@ -135,13 +158,22 @@ func (d *daemon) run(ctx context.Context) error {
 			return serveMetrics(ctx, d.metrics, newCollector(d.engine, d.uplinks), d.log)
 		})
 	}
+	d.awaitListeners(reporting)
+	told := environment(d.log)
+	status := func() string { return summary(d.engine.Report(), d.uplinks.Status()) }
 	if reporting.Err() == nil {
 		d.log.Info("running", "version", system.Version(version), "control", d.control.Addr().String())
-		notify(d.log, "READY=1")
+		told.tell("READY=1", "STATUS="+status())
+		beating := &heart{tell: told.tell, watch: told.watch, status: status, log: d.log, vitals: []vital{
+			{"engine", func() time.Time { return d.engine.Report().Time }},
+			{"agent", d.agent.Alive},
+			{"uplinks", d.uplinks.Alive},
+		}}
+		part(&reporters, "heart", reporting, beating.run)
 	}
 
 	<-reporting.Done()
-	notify(d.log, "STOPPING=1")
+	told.tell("STOPPING=1")
 	reporters.Wait()
 	stopRelaying()
 	relays.Wait()

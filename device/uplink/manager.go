@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -55,6 +57,7 @@ type Manager struct {
 	// eventBuffer is the size of the event socket's receive buffer in bytes,
 	// 0 for the system's.
 	eventBuffer int
+	alive       atomic.Pointer[time.Time]
 
 	looking sync.Mutex // one look at a time; guards the next two
 	routes  bool       // routing is ours to keep: there was an uplink other than the loopback

@@ -15,6 +15,7 @@ const (
 	// events do not prolong it, so that a storm without end is looked at too.
 	settle  = 250 * time.Millisecond
 	regular = 30 * time.Second // events can be lost
+	pulse   = 2 * time.Second  // how often Alive tells of a new moment, at least
 )
 
 // Run keeps the uplinks in step with the NICs, and the kernel's routing in
@@ -36,6 +37,15 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 }
 
+// Alive returns when the goroutine that looks was last free to: a moment ago,
+// unless it hangs. Zero before Run.
+func (m *Manager) Alive() time.Time {
+	if t := m.alive.Load(); t != nil {
+		return *t
+	}
+	return time.Time{}
+}
+
 // watch subscribes and looks, until ctx is done or the event socket fails.
 func (m *Manager) watch(ctx context.Context) error {
 	events, err := subscribe(m.eventBuffer)
@@ -55,6 +65,8 @@ func (m *Manager) watch(ctx context.Context) error {
 
 	ticker := time.NewTicker(regular)
 	defer ticker.Stop()
+	beat := time.NewTicker(pulse)
+	defer beat.Stop()
 	soon := time.NewTimer(0) // what changed before the subscription shows at once
 	defer soon.Stop()
 	pending := true
@@ -66,6 +78,8 @@ func (m *Manager) watch(ctx context.Context) error {
 	}
 	var trouble string
 	for {
+		now := time.Now()
+		m.alive.Store(&now)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -78,6 +92,7 @@ func (m *Manager) watch(ctx context.Context) error {
 			later()
 		case <-ticker.C:
 			later()
+		case <-beat.C:
 		case <-soon.C:
 			pending = false
 			err := m.update()
