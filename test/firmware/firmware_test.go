@@ -3,7 +3,6 @@
 package firmware
 
 import (
-	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -25,12 +24,6 @@ func read(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	return string(text)
-}
-
-// exists tells whether the repository has such a file.
-func exists(name string) bool {
-	_, err := os.Stat(filepath.Join(root, name))
-	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // files returns the files below a directory of the repository, as paths from
