@@ -100,8 +100,8 @@ func (r *reader) obey(m message) (own bool, err error) {
 		return false, nil
 	}
 	c, err := decodeControl(m)
-	if err != nil {
-		return true, err
+	if err != nil { // of go-rtmp's own, or the end of a message that is too short
+		return true, fmt.Errorf("%w: %v", errChunk, err)
 	}
 	switch c := c.(type) {
 	case *rtmpmsg.SetChunkSize:
