@@ -21,6 +21,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sluice/device"
 	"sluice/device/system"
 	"sluice/device/uplink"
 	"sluice/provisioning/config"
@@ -76,6 +77,9 @@ type Options struct {
 	// Info returns what the box is: serial number, model, version, NICs and
 	// capabilities. The Agent fills in the rest.
 	Info func() config.Info
+	// SetTLS is told which certificate listening sockets present: nil for the
+	// box's own. Nil: nobody has to know.
+	SetTLS func(*device.TLS)
 	// Figures returns how the box fares.
 	Figures func() system.Figures
 	// LogTail returns the last lines of the log, at most n, the oldest first.
@@ -119,7 +123,7 @@ type Agent struct {
 	events   events
 	inForce  atomic.Pointer[inForce] // written by the goroutine of Run alone
 	alive    atomic.Pointer[time.Time]
-	health   monitor                 // as inForce
+	health   monitor // as inForce
 	rates    rates
 }
 
@@ -334,6 +338,9 @@ func (a *Agent) enforce(ctx context.Context, f *inForce) {
 	if err := a.o.Uplinks.Set(f.document.State.Uplinks); err != nil {
 		// They are taken all the same, and looked at again.
 		a.log.Error("NICs", "error", err)
+	}
+	if a.o.SetTLS != nil {
+		a.o.SetTLS(f.document.State.Device.TLS)
 	}
 	a.o.Engine.Apply(f.document.Engine())
 	a.inForce.Store(f)

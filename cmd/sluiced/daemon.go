@@ -45,12 +45,13 @@ func newDaemon(s *settings, log *slog.Logger, lines *ring) (d *daemon, err error
 		return d, err
 	}
 	d.uplinks = uplink.New(s.uplinks, log)
-	d.engine = relay.New(relay.Options{Uplink: d.uplinks.Get, Log: log})
+	certificate := system.NewCertificate(s.device, s.state, d.store)
+	d.engine = relay.New(relay.Options{Uplink: d.uplinks.Get, Log: log, Certificate: certificate.Get})
 	box := system.New()
 	options := provisioning.Options{
 		Device: s.device, Store: d.store, Engine: d.engine, Uplinks: d.uplinks,
-		Info:    func() config.Info { return info(box, log) },
-		Figures: box.Figures, LogTail: lines.tail, Log: log,
+		Info:   func() config.Info { return info(box, log) },
+		SetTLS: certificate.Set, Figures: box.Figures, LogTail: lines.tail, Log: log,
 		LocalUplinks: s.uplinks, BrokerUplinks: s.brokerUplinks,
 		Dial: d.dialer, ApplyEvery: s.applyEvery,
 	}

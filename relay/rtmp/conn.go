@@ -344,7 +344,12 @@ func (l *link) write(chunks net.Buffers, within time.Duration) error {
 		within = goodbyeTime
 	}
 	_ = l.tcp.SetWriteDeadline(time.Now().Add(within))
-	if l.tls == nil {
+	switch {
+	case l.tls == nil && len(chunks) == 1: // writev is dearer than write
+		n, err := l.tcp.Write(chunks[0])
+		l.wrote.Add(uint64(n))
+		return err
+	case l.tls == nil:
 		n, err := chunks.WriteTo(l.tcp)
 		l.wrote.Add(uint64(n))
 		return err

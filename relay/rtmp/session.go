@@ -124,7 +124,7 @@ type figure struct {
 }
 
 // askEvery is how often TCP is asked at most.
-const askEvery = 100 * time.Millisecond
+const askEvery = 500 * time.Millisecond
 
 // figure shows the session, and counts into the ledger what the peer has
 // received since it was asked last.
