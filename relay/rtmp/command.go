@@ -62,7 +62,7 @@ func (c command) number(i int) (n float64, ok bool) {
 
 // object returns an argument that is an object; nil where it is none.
 func (c command) object(i int) map[string]any {
-	if i < len(c.args) {
+	if i >= 0 && i < len(c.args) {
 		o, _ := c.args[i].(map[string]any)
 		return o
 	}
