@@ -372,7 +372,7 @@ func (d *Demux) send(t *track, i item, out func(media.Packet)) {
 		t.header, t.shown = i.header, true
 		d.announce()
 	}
-	p.Format = d.format
+	p.Format, p.Arrival = d.format, d.now
 	if t.kind == media.Audio && (d.video == nil || !d.video.shown) {
 		p.RandomAccess = true
 	}

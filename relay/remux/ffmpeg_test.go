@@ -2,8 +2,10 @@ package remux_test
 
 import (
 	"math"
+	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"sluice/relay/media"
 	"sluice/relay/remux"
@@ -34,22 +36,7 @@ func TestToFLV(t *testing.T) {
 			}
 			flv := filepath.Join(t.TempDir(), "out.flv")
 			writeFLV(t, flv, out)
-			tracks := ""
-			if tt.video != nil {
-				tracks += "v"
-			}
-			if tt.audio != nil {
-				tracks += "a"
-			}
-			video, audio := decode(t, file, tracks)
-			videoAfter, audioAfter := decode(t, flv, tracks)
-			offset := math.NaN()
-			if tt.video != nil {
-				compare(t, "video", video, videoAfter, &offset, 0.00101)
-			}
-			if tt.audio != nil {
-				compare(t, "audio", audio, audioAfter, &offset, 0.00101)
-			}
+			compareFiles(t, file, flv, tt.source)
 			for _, p := range d.Streams() {
 				t.Logf("%+v", p)
 			}
@@ -60,6 +47,93 @@ func TestToFLV(t *testing.T) {
 			if len(formats) != 1 {
 				t.Errorf("%d formats", len(formats))
 			}
+		})
+	}
+}
+
+// A transport stream that went through messages is decoded to the same frames
+// at the same times.
+func TestThroughMessages(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		source
+	}{
+		{"B-frames, AAC", source{video: append(x264, "-g", "25", "-bf", "3"), audio: aac}},
+		{"24 fps, E-AC-3", source{rate: "24", video: append(x264, "-g", "24"), audio: []string{"-c:a", "eac3"}}},
+		{"HEVC, AC-3", source{video: x265, audio: []string{"-c:a", "ac3"}}},
+		{"59.94, Opus", source{rate: "60000/1001", video: append(x264, "-g", "60", "-tune", "zerolatency"), audio: []string{"-c:a", "libopus"}}},
+		{"5 fps, MP3, 22.05 kHz", source{rate: "5", sound: 22050, video: append(x264, "-g", "5"), audio: []string{"-c:a", "libmp3lame"}}},
+		{"audio only", source{sound: 44100, audio: aac}},
+		{"video only", source{rate: "30000/1001", video: append(x264, "-g", "30", "-bf", "2")}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			file, data := tt.make(t)
+			// Well interleaved, as encoders send messages.
+			messages, d := demux(t, remux.Options{Hold: 500 * time.Millisecond}, data)
+			if c := d.Counters(); len(c.Dropped) > 0 || c.Repaired > 0 || c.Jumps > 0 {
+				t.Errorf("%+v", c)
+			}
+			for i := range messages { // and at the time when they do
+				messages[i].Arrival = time.Unix(1000, 0).Add(time.Duration(messages[i].DTS) * time.Second / 90000)
+			}
+			out, m := mux(messages)
+			after := filepath.Join(t.TempDir(), "out.ts")
+			if err := os.WriteFile(after, checkTS(t, out), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if c := m.Counters(); len(c.Dropped) > 0 || c.Jumps > 0 {
+				t.Errorf("%+v", c)
+			}
+			compareFiles(t, file, after, tt.source)
+			t.Logf("%+v", m.Streams())
+		})
+	}
+}
+
+func compareFiles(t *testing.T, before, after string, s source) {
+	t.Helper()
+	tracks := ""
+	if s.video != nil {
+		tracks += "v"
+	}
+	if s.audio != nil {
+		tracks += "a"
+	}
+	video, audio := decode(t, before, tracks)
+	videoAfter, audioAfter := decode(t, after, tracks)
+	offset := math.NaN()
+	if s.video != nil {
+		compare(t, "video", video, videoAfter, &offset, 0.00101)
+	}
+	if s.audio != nil {
+		compare(t, "audio", audio, audioAfter, &offset, 0.00101)
+	}
+}
+
+var x265 = []string{"-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "keyint=25:bframes=2:log-level=error:pools=1:frame-threads=1"}
+
+// What ffmpeg writes for an RTMP server is decoded from a transport stream to
+// the same frames at the same times.
+func TestFromFLV(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		source
+	}{
+		{"B-frames, AAC", source{sound: 44100, video: append(x264, "-g", "25", "-bf", "3"), audio: aac}},
+		{"open GOP, MP3", source{rate: "30000/1001", sound: 44100, video: append(x264, "-g", "15", "-x264-params", "open-gop=1:keyint=15"), audio: []string{"-c:a", "libmp3lame"}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.format = "flv"
+			file, _ := tt.make(t)
+			out, m := mux(readFLV(t, file))
+			if c := m.Counters(); c.Dropped["before_key"] > 0 || c.Dropped["damaged"] > 0 {
+				t.Errorf("%+v", c)
+			}
+			after := filepath.Join(t.TempDir(), "out.ts")
+			if err := os.WriteFile(after, checkTS(t, out), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			compareFiles(t, file, after, tt.source)
 		})
 	}
 }

@@ -12,7 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"sluice/relay/flv"
 	"sluice/relay/media"
+	"sluice/relay/mpegts"
 	"sluice/relay/remux"
 )
 
@@ -40,6 +42,7 @@ type source struct {
 	video   []string
 	audio   []string
 	mux     []string
+	format  string // of the file; MPEG-TS by default
 }
 
 func (s source) make(t *testing.T) (file string, data []byte) {
@@ -62,7 +65,10 @@ func (s source) make(t *testing.T) (file string, data []byte) {
 		args = append(args, "-f", "lavfi", "-i", fmt.Sprintf("aevalsrc=sin(440*2*PI*t)|sin(660*2*PI*t):s=%d:d=%d", s.sound, s.seconds))
 	}
 	args = append(append(args, s.video...), s.audio...)
-	run(t, "ffmpeg", append(append(args, s.mux...), "-f", "mpegts", file)...)
+	if s.format == "" {
+		s.format = "mpegts"
+	}
+	run(t, "ffmpeg", append(append(args, s.mux...), "-f", s.format, file)...)
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -228,4 +234,117 @@ func compare(t *testing.T, name string, before, after []decoded, offset *float64
 		t.Errorf("%s: a time is %.3f ms away from its place", name, 1000*worst)
 	}
 	t.Logf("%s: %d frames, times within %.3f ms", name, len(after), 1000*worst)
+}
+
+// readFLV returns the messages of a file as an RTMP input would publish them.
+func readFLV(t *testing.T, file string) (packets []media.Packet) {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	format := &media.Format{Kind: media.FLV, Clock: &media.Clock{}}
+	begin := time.Unix(1000, 0)
+	for b = b[13:]; len(b) >= 15; {
+		size := int(b[1])<<16 | int(b[2])<<8 | int(b[3])
+		ms := int64(b[7])<<24 | int64(b[4])<<16 | int64(b[5])<<8 | int64(b[6])
+		p := media.Packet{Track: int(b[0]), DTS: ms * 90, PTS: ms * 90, Arrival: begin.Add(time.Duration(ms) * time.Millisecond), Data: b[11 : 11+size]}
+		b = b[11+size+4:]
+		var tag flv.Tag
+		switch p.Track {
+		case media.Video:
+			tag, err = flv.ParseVideo(p.Data)
+		case media.Audio:
+			tag, err = flv.ParseAudio(p.Data)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tag.Header || p.Track == media.Data {
+			format = &media.Format{Kind: media.FLV, Clock: format.Clock, Headers: append(format.Headers[:len(format.Headers):len(format.Headers)], media.Header{Track: p.Track, Data: p.Data})}
+			continue
+		}
+		p.PTS += int64(tag.Composition) * 90
+		p.RandomAccess = tag.Key
+		p.Format = format
+		packets = append(packets, p)
+	}
+	for i := range packets {
+		packets[i].Format = format
+	}
+	return packets
+}
+
+// mux makes a stream of messages, with a tick every 5 ms as in life.
+func mux(packets []media.Packet) (out []media.Packet, m *remux.Mux) {
+	m = remux.NewMux()
+	add := func(p media.Packet) { out = append(out, p) }
+	var now time.Time
+	for _, p := range packets {
+		for !now.IsZero() && p.Arrival.Sub(now) > 5*time.Millisecond {
+			now = now.Add(5 * time.Millisecond)
+			m.Tick(now, add)
+		}
+		now = p.Arrival
+		m.Feed(p, add)
+	}
+	m.Flush(add)
+	return out, m
+}
+
+// checkTS holds a stream to what a Mux promises (ISO/IEC 13818-1, TR 101 290),
+// and returns it whole.
+func checkTS(t *testing.T, out []media.Packet) []byte {
+	t.Helper()
+	var all []byte
+	var continuity mpegts.Continuity
+	var clock, tables int64 = -1, -1
+	var units int
+	var pes [2]mpegts.PES
+	each := func(u *mpegts.Unit) {
+		units++
+		if u.DTS*300 < clock {
+			t.Errorf("a frame of DTS %d comes when the clock shows %d", u.DTS, clock/300)
+		}
+		if u.PTS < u.DTS || u.Damaged {
+			t.Errorf("%+v", u)
+		}
+	}
+	for n, d := range out {
+		if len(d.Data)%188 != 0 || len(d.Data) > 1316 || d.Format.Kind != media.TS {
+			t.Fatalf("datagram %d: %d bytes", n, len(d.Data))
+		}
+		all = append(all, d.Data...)
+		for o := 0; o < len(d.Data); o += 188 {
+			p := mpegts.Packet(d.Data[o : o+188])
+			if !continuity.Check(p) {
+				t.Errorf("datagram %d: PID %d: the counter jumps", n, p.PID())
+			}
+			if d.RandomAccess && o == 0 && p.PID() != mpegts.PIDPAT {
+				t.Errorf("datagram %d: random access without tables", n)
+			}
+			if p.RandomAccess() && p.PID() == 0x100 && !d.RandomAccess {
+				t.Errorf("datagram %d has a key frame that it does not tell", n)
+			}
+			if c, ok := p.PCR(); ok {
+				if clock >= 0 && (c < clock || c-clock > 40*27000) {
+					t.Errorf("datagram %d: the clock goes from %d to %d ms", n, clock/27000, c/27000)
+				}
+				clock = c
+			}
+			if p.PID() == mpegts.PIDPAT {
+				if tables >= 0 && clock-tables > 100*27000 {
+					t.Errorf("datagram %d: tables %d ms after those before", n, (clock-tables)/27000)
+				}
+				tables = clock
+			}
+			if i := int(p.PID()) - 0x100; i == 0 || i == 1 {
+				pes[i].Push(p, d.Arrival, each)
+			}
+		}
+	}
+	if units == 0 {
+		t.Error("no units")
+	}
+	return all
 }
