@@ -83,30 +83,33 @@ func (in *listenInput) receive(c *conn, s *session) error {
 // receive takes what a source sends until it ends. told is told of commands,
 // and says whether they end it.
 func receive(c *conn, s *session, to *ingest, told func(command) (over bool)) error {
+	// What has arrived together is published together, and before anything else
+	// is waited for.
+	publish := func() {
+		if n := to.flush(); n > 0 {
+			s.took(n, time.Now())
+		}
+	}
+	c.in.idle = publish
+	defer publish()
 	for {
 		m, err := c.next()
 		if err != nil {
-			to.flush()
 			return broken(err)
 		}
-		now := time.Now()
 		if m.kind == rtmpmsg.TypeIDCommandMessageAMF0 || m.kind == rtmpmsg.TypeIDCommandMessageAMF3 {
 			q, err := parseCommand(m)
 			if err != nil {
 				return broken(err)
 			}
 			if told(q) {
-				to.flush()
 				return errUnpublished
 			}
 			continue
 		}
-		to.take(m, now)
-		// What has arrived together is published together.
-		if !c.in.buffered() || to.full() {
-			if n := to.flush(); n > 0 {
-				s.took(n, now)
-			}
+		to.take(m, time.Now())
+		if to.full() {
+			publish()
 		}
 	}
 }

@@ -67,6 +67,7 @@ type reader struct {
 	streams map[uint32]*chunkStream
 	held    int    // bytes that incomplete messages have memory for
 	count   uint64 // bytes so far
+	idle    func() // called before more bytes are waited for; nil: nothing is
 }
 
 func newReader(src *bufio.Reader) *reader {
@@ -89,9 +90,6 @@ func (r *reader) next() (message, error) {
 		}
 	}
 }
-
-// buffered tells whether the beginning of another message is there already.
-func (r *reader) buffered() bool { return r.src.Buffered() > 0 }
 
 // obey does what a message says about the chunks that follow (section 5.4.1
 // and 5.4.2).
@@ -263,12 +261,21 @@ func (r *reader) payload(s *chunkStream, n int) error {
 		s.data = grown
 	}
 	s.data = s.data[:have+n]
+	r.expect(n)
 	read, err := io.ReadFull(r.src, s.data[have:])
 	r.count += uint64(read)
 	return cut(err)
 }
 
+// expect tells idle where the next n bytes are not there yet.
+func (r *reader) expect(n int) {
+	if r.idle != nil && r.src.Buffered() < n {
+		r.idle()
+	}
+}
+
 func (r *reader) byte() (byte, error) {
+	r.expect(1)
 	b, err := r.src.ReadByte()
 	if err == nil {
 		r.count++
@@ -278,6 +285,7 @@ func (r *reader) byte() (byte, error) {
 
 // peek returns the next n bytes, until they are discarded.
 func (r *reader) peek(n int) ([]byte, error) {
+	r.expect(n)
 	b, err := r.src.Peek(n)
 	return b, cut(err)
 }

@@ -3,6 +3,7 @@ package rtmp
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -239,7 +240,13 @@ var clips struct {
 	dir string
 }
 
+// TestMain runs more tests at the same time than there are processors: they
+// wait more than they compute.
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if p := flag.Lookup("test.parallel"); p.Value.String() == p.DefValue {
+		_ = p.Value.Set("8")
+	}
 	dir, err := os.MkdirTemp("", "sluice-rtmp-")
 	if err != nil {
 		panic(err)
