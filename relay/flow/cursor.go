@@ -77,6 +77,10 @@ func (c *Cursor) Next(ctx context.Context, dst []media.Packet) (n int, lost uint
 	}
 }
 
+// News returns a channel that is closed when something is published next. A
+// reader of several flows or for several peers asks for it, polls, and waits.
+func (c *Cursor) News() <-chan struct{} { return c.flow.wait() }
+
 // Poll fills dst with the packets that are there, without waiting. lost is as
 // for Next, and may be positive with n == 0.
 func (c *Cursor) Poll(dst []media.Packet) (n int, lost uint64) {

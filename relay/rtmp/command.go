@@ -15,6 +15,11 @@ type command struct {
 	args []any
 }
 
+// isCommand tells whether a message is one.
+func (m message) isCommand() bool {
+	return m.kind == rtmpmsg.TypeIDCommandMessageAMF0 || m.kind == rtmpmsg.TypeIDCommandMessageAMF3
+}
+
 var errCommand = errors.New("a command cannot be read")
 
 // parseCommand reads a command message of AMF0, or of AMF3 as programs send

@@ -2,12 +2,11 @@ package rtmp
 
 import (
 	"bufio"
-	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,10 +48,9 @@ type conn struct {
 	window uint32    // bytes after which the peer wants to hear that they arrived; 0: it does not
 	told   uint64    // how many it has heard of
 
-	writing sync.Mutex // held by whoever writes
-
 	mu      sync.Mutex
-	answers []byte // to be written by whoever writes next
+	answers []byte // to be written
+	nudge   func() // tells who writes that there are answers; nil: whoever answers writes
 
 	heard atomic.Int64 // when a message last came, in nanoseconds since 1970
 }
@@ -163,69 +161,71 @@ func (c *conn) obey(m message) (own bool, err error) {
 	return true, nil
 }
 
-// answer sends messages, at once or behind what is being written: it waits for
-// nobody who writes already.
+// answer sends messages, or has them sent by whoever sends media.
 func (c *conn) answer(messages ...message) error {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, m := range messages {
 		c.answers = appendMessage(c.answers, c.size, m)
 	}
-	tooMany := len(c.answers) > mostAnswer
-	c.mu.Unlock()
-	if tooMany {
-		return errAnswers
-	}
-	for c.waits() && c.writing.TryLock() {
-		err := c.write(nil)
-		c.writing.Unlock()
-		if err != nil {
-			return err
+	if c.nudge != nil {
+		if len(c.answers) > mostAnswer {
+			return errAnswers
 		}
-	}
-	return nil
-}
-
-func (c *conn) waits() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.answers) > 0
-}
-
-// send writes whole messages, cut into chunks already. It is for one goroutine.
-func (c *conn) send(chunks net.Buffers) error {
-	c.writing.Lock()
-	err := c.write(chunks)
-	c.writing.Unlock()
-	if err != nil {
-		return err
-	}
-	return c.answer() // what came to wait meanwhile
-}
-
-// write writes what waits, and then the chunks. c.writing is held.
-func (c *conn) write(chunks net.Buffers) error {
-	c.mu.Lock()
-	if len(c.answers) > 0 {
-		chunks = append(net.Buffers{c.answers}, chunks...)
-		c.answers = nil
-	}
-	c.mu.Unlock()
-	if len(chunks) == 0 {
+		c.nudge()
 		return nil
 	}
-	err := c.link.write(chunks, writeTime)
-	if ne := net.Error(nil); errors.As(err, &ne) && ne.Timeout() {
+	return c.flush()
+}
+
+// flush sends what waits. c.mu is held.
+func (c *conn) flush() error {
+	if len(c.answers) == 0 {
+		return nil
+	}
+	err := c.link.write(c.answers, writeTime)
+	c.answers = nil
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return errStuck
 	}
 	return err
 }
 
-// part says goodbye, where a session has ended in order.
-func (c *conn) part(cause error, goodbye ...message) {
-	if !orderly(cause) {
-		return
+// hold lets answers wait until they are asked for, which nudge is called for.
+func (c *conn) hold(nudge func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nudge = nudge
+	c.link.below.hold(true)
+}
+
+// waiting returns the answers that wait.
+func (c *conn) waiting() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b := c.answers
+	c.answers = nil
+	return b
+}
+
+// release ends hold, and returns what TLS has held back.
+func (c *conn) release() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nudge = nil
+	c.link.below.hold(false)
+	return c.link.below.take()
+}
+
+// part says goodbye, behind what has to be sent as it is.
+func (c *conn) part(unsent [][]byte, goodbye ...message) {
+	for _, b := range unsent {
+		_ = c.link.tcp.SetWriteDeadline(time.Now().Add(goodbyeTime))
+		if _, err := c.link.below.Write(b); err != nil {
+			return // the peer may be gone
+		}
 	}
-	_ = c.answer(goodbye...) // the peer may be gone
+	_ = c.answer(goodbye...)
 }
 
 // setChunkSize lets the chunks that follow have another size.
@@ -254,7 +254,7 @@ func (c *conn) request(m message, id float64, code string) (answer command, ok b
 		if err != nil {
 			return answer, false, err
 		}
-		if m.kind != rtmpmsg.TypeIDCommandMessageAMF0 && m.kind != rtmpmsg.TypeIDCommandMessageAMF3 {
+		if !m.isCommand() {
 			if code == "" {
 				continue
 			}
@@ -283,97 +283,3 @@ func hello() (h handshake.S1C1, err error) {
 	_, err = rand.Read(h.Random[:])
 	return h, err
 }
-
-// A link is a TCP connection, with TLS or without. It counts what it sends.
-type link struct {
-	tcp   *net.TCPConn
-	tls   *tls.Conn // nil: none
-	wrote atomic.Uint64
-	over  atomic.Bool // nothing is to wait for long any more
-}
-
-// newLink takes a connection over, and sets it up.
-func newLink(tcp *net.TCPConn) *link {
-	l := &link{tcp: tcp}
-	l.setUp()
-	return l
-}
-
-// secure begins TLS, as a server or as a client.
-func (l *link) secure(ctx context.Context, cfg *tls.Config, side func(net.Conn, *tls.Config) *tls.Conn) error {
-	t := side(counted{l.tcp, &l.wrote}, cfg)
-	if err := t.HandshakeContext(ctx); err != nil {
-		return err
-	}
-	l.tls = t
-	return nil
-}
-
-// counted is a TCP connection below TLS.
-type counted struct {
-	*net.TCPConn
-	n *atomic.Uint64
-}
-
-func (c counted) Write(b []byte) (int, error) {
-	n, err := c.TCPConn.Write(b)
-	c.n.Add(uint64(n))
-	return n, err
-}
-
-func (l *link) Read(b []byte) (int, error) {
-	if l.tls != nil {
-		return l.tls.Read(b)
-	}
-	return l.tcp.Read(b)
-}
-
-// Write is for the handshake, before anything else.
-func (l *link) Write(b []byte) (int, error) {
-	if l.tls != nil {
-		return l.tls.Write(b)
-	}
-	n, err := l.tcp.Write(b)
-	l.wrote.Add(uint64(n))
-	return n, err
-}
-
-// write sends all of it, as long as something of it is taken in the time.
-func (l *link) write(chunks net.Buffers, within time.Duration) error {
-	if l.over.Load() {
-		within = goodbyeTime
-	}
-	_ = l.tcp.SetWriteDeadline(time.Now().Add(within))
-	switch {
-	case l.tls == nil && len(chunks) == 1: // writev is dearer than write
-		n, err := l.tcp.Write(chunks[0])
-		l.wrote.Add(uint64(n))
-		return err
-	case l.tls == nil:
-		n, err := chunks.WriteTo(l.tcp)
-		l.wrote.Add(uint64(n))
-		return err
-	}
-	// One record each would cost more than the copy.
-	var all []byte
-	for _, b := range chunks {
-		all = append(all, b...)
-	}
-	_, err := l.tls.Write(all)
-	return err
-}
-
-// abort ends reads and writes that wait, and those to come.
-func (l *link) abort() {
-	l.over.Store(true)
-	_ = l.tcp.SetDeadline(time.Unix(1, 0))
-}
-
-// hush ends reads, and a write soon.
-func (l *link) hush() {
-	l.over.Store(true)
-	_ = l.tcp.SetReadDeadline(time.Unix(1, 0))
-	_ = l.tcp.SetWriteDeadline(time.Now().Add(goodbyeTime))
-}
-
-func (l *link) close() { _ = l.tcp.Close() }

@@ -97,7 +97,7 @@ func receive(c *conn, s *session, to *ingest, told func(command) (over bool)) er
 		if err != nil {
 			return broken(err)
 		}
-		if m.kind == rtmpmsg.TypeIDCommandMessageAMF0 || m.kind == rtmpmsg.TypeIDCommandMessageAMF3 {
+		if m.isCommand() {
 			q, err := parseCommand(m)
 			if err != nil {
 				return broken(err)

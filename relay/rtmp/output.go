@@ -2,8 +2,6 @@ package rtmp
 
 import (
 	"context"
-	"sync"
-	"sync/atomic"
 
 	rtmpmsg "github.com/yutopp/go-rtmp/message"
 
@@ -21,13 +19,11 @@ func NewOutput(t *Transport, cfg OutputConfig, access endpoint.Access, env endpo
 	}
 	return &listenOutput{
 		transport: t, cfg: cfg, env: env, name: join(cfg.App, cfg.StreamKey),
-		gate: gate.OfViewers[*session](access, env),
+		gate: gate.OfViewers[*session](access, env), fan: newFan(env.Log),
 	}
 }
 
 // A listenOutput is what players come to.
-//
-//	flow -> cursor of each player -> chunks (cut once, shared) -> its TCP
 type listenOutput struct {
 	transport *Transport
 	cfg       OutputConfig
@@ -35,11 +31,15 @@ type listenOutput struct {
 	name      string
 	gate      *gate.Gate[*session]
 	chunks    shared
-	from      flow.Source // of the Run that is on
+	fan       *fan
 }
 
 func (o *listenOutput) Run(ctx context.Context, from flow.Source) error {
-	o.from = from
+	stop, err := o.fan.start(from)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	return o.transport.keep(ctx, o.env.Uplink, o.cfg.Port, o.cfg.TLS, o.gate, func(s *server) (over func()) {
 		s.offer(o)
 		return func() { s.withdraw(o) }
@@ -88,13 +88,12 @@ func best(st *endpoint.OutputStatus, f figure) {
 
 // send lets a client play. It returns why the session ended.
 func (o *listenOutput) send(c *conn, s *session) error {
-	cursor, err := o.from.Open(media.FLV)
+	cursor, err := o.fan.from.Open(media.FLV)
 	if err != nil {
 		return endpoint.Fail(endpoint.Unworkable, err, "wrong_format", "the stream cannot be carried by RTMP")
 	}
 	defer cursor.Close()
 	c.link.mark(o.env.DSCP)
-	s.begin()
 	// What players expect before the stream (section 7.2.2.1).
 	if err := c.answer(
 		encodeControl(&rtmpmsg.UserCtrl{Event: &rtmpmsg.UserCtrlEventStreamBegin{StreamID: streamID}}),
@@ -104,76 +103,9 @@ func (o *listenOutput) send(c *conn, s *session) error {
 	); err != nil {
 		return s.over(broken(err))
 	}
-	to := &sender{conn: c, session: s, cursor: cursor, ledger: o.env.Ledger, stream: streamID, shared: &o.chunks}
-	err = exchange(c, s, to, func(q command) (over bool) { return q.name == "deleteStream" || q.name == "closeStream" })
-	c.part(err,
+	s.begin()
+	to := &feed{cursor: cursor, ledger: o.env.Ledger, stream: streamID, size: playChunkSize, shared: &o.chunks}
+	return o.fan.serve(c, s, to, func(q command) (over bool) { return q.name == "deleteStream" || q.name == "closeStream" },
 		onStatus(streamID, status{"status", "NetStream.Play.UnpublishNotify", "the output was stopped"}),
 		encodeControl(&rtmpmsg.UserCtrl{Event: &rtmpmsg.UserCtrlEventStreamEOF{StreamID: streamID}}))
-	return err
-}
-
-// exchange sends until the session ends, and reads what the peer says
-// meanwhile. told is told of commands, and says whether they end it. It returns
-// why it ended.
-func exchange(c *conn, s *session, to *sender, told func(command) (over bool)) error {
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	var why error
-	var once sync.Once
-	end := func(err error) {
-		once.Do(func() { why = err })
-		stop()
-		c.link.hush()
-	}
-	var reading sync.WaitGroup
-	reading.Go(func() {
-		err := listenFor(c, told)
-		s.gone.Store(true)
-		end(err)
-	})
-	end(to.run(ctx))
-	reading.Wait()
-	return s.over(broken(why))
-}
-
-// listenFor reads what a peer says that is sent to.
-func listenFor(c *conn, told func(command) (over bool)) error {
-	for {
-		m, err := c.next()
-		if err != nil {
-			return err
-		}
-		if m.kind != rtmpmsg.TypeIDCommandMessageAMF0 && m.kind != rtmpmsg.TypeIDCommandMessageAMF3 {
-			continue
-		}
-		q, err := parseCommand(m)
-		if err != nil {
-			return err
-		}
-		if told(q) {
-			return endpoint.ErrPeerClosed
-		}
-	}
-}
-
-// shared keeps messages cut into chunks, so that one is cut once for all
-// players. What a slow player asks for later is cut anew.
-type shared struct {
-	slots [64]atomic.Pointer[cutMessage]
-}
-
-// A cutMessage is the message at a position of the flow.
-type cutMessage struct {
-	position uint64
-	chunks   []byte
-}
-
-func (c *shared) cut(position uint64, m message) []byte {
-	slot := &c.slots[position%uint64(len(c.slots))]
-	if cut := slot.Load(); cut != nil && cut.position == position {
-		return cut.chunks
-	}
-	cut := &cutMessage{position, appendMessage(make([]byte, 0, chunked(len(m.data), playChunkSize, m.time)), playChunkSize, m)}
-	slot.Store(cut)
-	return cut.chunks
 }

@@ -52,7 +52,9 @@ func (in *pullInput) play(ctx context.Context, to *flow.Flow, open func(*session
 		return refused
 	}
 	err = s.over(err)
-	c.part(err, call(0, "deleteStream", 0, nil, c.stream))
+	if orderly(err) {
+		_ = c.answer(call(0, "deleteStream", 0, nil, c.stream)) // the peer may be gone
+	}
 	return err
 }
 

@@ -15,6 +15,7 @@ type pushOutput struct {
 	cfg       OutputConfig
 	env       endpoint.Env
 	set       *dial.Set[*session]
+	fan       *fan
 }
 
 func newPushOutput(t *Transport, cfg OutputConfig, env endpoint.Env) *pushOutput {
@@ -22,18 +23,23 @@ func newPushOutput(t *Transport, cfg OutputConfig, env endpoint.Env) *pushOutput
 	for _, d := range cfg.Destinations {
 		addresses = append(addresses, targetOf(d.URL).address)
 	}
-	return &pushOutput{transport: t, cfg: cfg, env: env, set: dial.New[*session](env, cfg.DestinationMode, addresses)}
+	return &pushOutput{transport: t, cfg: cfg, env: env, set: dial.New[*session](env, cfg.DestinationMode, addresses), fan: newFan(env.Log)}
 }
 
 func (o *pushOutput) Run(ctx context.Context, from flow.Source) error {
+	stop, err := o.fan.start(from)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	return o.set.Run(ctx, func(ctx context.Context, i int, open func(*session)) error {
-		return o.publish(ctx, o.cfg.Destinations[i], from, open)
+		return o.publish(ctx, o.cfg.Destinations[i], open)
 	})
 }
 
 // publish publishes to one server until ctx is done or it ends.
-func (o *pushOutput) publish(ctx context.Context, to Destination, from flow.Source, open func(*session)) error {
-	cursor, err := from.Open(media.FLV)
+func (o *pushOutput) publish(ctx context.Context, to Destination, open func(*session)) error {
+	cursor, err := o.fan.from.Open(media.FLV)
 	if err != nil {
 		return endpoint.Fail(endpoint.Unworkable, err, "wrong_format", "the stream cannot be carried by RTMP")
 	}
@@ -50,24 +56,21 @@ func (o *pushOutput) publish(ctx context.Context, to Destination, from flow.Sour
 	s.begin()
 	open(s)
 	defer context.AfterFunc(ctx, func() { s.End(context.Cause(ctx)) })()
-	sender := &sender{conn: c.conn, session: s, cursor: cursor, ledger: o.env.Ledger, stream: c.stream, publishing: true}
+	feed := &feed{cursor: cursor, ledger: o.env.Ledger, stream: c.stream, size: o.cfg.ChunkSize, publishing: true}
 	if o.cfg.Enhanced != EnhancedForce {
-		sender.takes = c.takes
+		feed.takes = c.takes
 	}
 	var refused error
-	err = exchange(c.conn, s, sender, func(q command) (over bool) {
+	err = o.fan.serve(c.conn, s, feed, func(q command) (over bool) {
 		level, code, description := q.info()
 		if q.name == "onStatus" && level == "error" {
 			refused = c.hide(to.StreamKey, refusal(c.target, code, description))
 		}
 		return refused != nil
-	})
+	}, call(0, "FCUnpublish", 0, nil, to.StreamKey.Reveal()), call(0, "deleteStream", 0, nil, c.stream))
 	if refused != nil {
 		return refused
 	}
-	c.part(err,
-		call(0, "FCUnpublish", 0, nil, to.StreamKey.Reveal()),
-		call(0, "deleteStream", 0, nil, c.stream))
 	return err
 }
 

@@ -109,7 +109,7 @@ func (s *session) gave(bytes uint64, at time.Time) {
 	defer s.mu.Unlock()
 	s.bytes += bytes
 	s.sent = at
-	m := mark{s.conn.link.wrote.Load(), s.bytes}
+	m := mark{s.conn.link.wrote(), s.bytes}
 	if n := len(s.marks); n >= mostMarks {
 		s.marks[n-1] = m
 		return

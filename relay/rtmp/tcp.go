@@ -38,21 +38,19 @@ func (l *link) mark(dscp int) {
 // option sets one integer option. That the kernel refuses one is no reason to
 // do without the connection.
 func (l *link) option(level, name, value int) {
-	raw, err := l.tcp.SyscallConn()
-	if err != nil {
+	if l.raw == nil {
 		return
 	}
-	_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), level, name, value) })
+	_ = l.raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), level, name, value) })
 }
 
 // delivered asks TCP how much of what was written the peer's host has, and for
 // the round-trip time.
 func (l *link) delivered() (bytes uint64, rtt time.Duration) {
-	raw, err := l.tcp.SyscallConn()
-	if err != nil {
+	if l.raw == nil {
 		return 0, 0
 	}
-	_ = raw.Control(func(fd uintptr) {
+	_ = l.raw.Control(func(fd uintptr) {
 		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 		if err != nil {
 			return

@@ -81,7 +81,7 @@ func (s *server) receive(ctx context.Context, c *conn) error {
 		if err != nil {
 			return err
 		}
-		if m.kind != rtmpmsg.TypeIDCommandMessageAMF0 && m.kind != rtmpmsg.TypeIDCommandMessageAMF3 {
+		if !m.isCommand() {
 			continue
 		}
 		q, err := parseCommand(m)
@@ -197,6 +197,7 @@ func (v *visit) publish(ctx context.Context, q command) error {
 		return v.refuse("NetStream.Publish.BadName", string(why))
 	}
 	v.server.known(v.conn)
+	in.gate.Alone(s) // whoever it replaced publishes nothing any more
 	in.gate.Leave(s, in.receive(v.conn, s))
 	return nil
 }
