@@ -122,7 +122,8 @@ func TestAMFLimits(t *testing.T) {
 func TestAMFRoundTrip(t *testing.T) {
 	for _, v := range []any{
 		0.0, -1.5, math.MaxFloat64, true, false, "", "onStatus", strings.Repeat("x", 65535), "päö", nil,
-		map[string]any{}, map[string]any{"a": 1.0, "b": "c", "d": map[string]any{"e": nil}},
+		map[string]any{},
+		map[string]any{"a": 1.0, "b": "c", "d": map[string]any{"e": nil}},
 		[]any{1.0, "a", nil, map[string]any{"b": true}},
 	} {
 		b := encodeAMF(v)

@@ -42,6 +42,7 @@ type ingest struct {
 	video   bool          // there is some
 	time    int64         // ms, of the newest message, without a wrap
 	arrival time.Time     // of that message
+	bytes   uint64        // published since the last flush
 }
 
 // A header is what a decoder keeps, and what it stands for.
@@ -144,8 +145,13 @@ func (g *ingest) aggregate(m message, now time.Time) {
 			g.drop()
 			return
 		}
-		if kind != rtmpmsg.TypeIDAggregateMessage {
+		if kind == rtmpmsg.TypeIDAggregateMessage { // one in the other
+			g.drop()
+		} else {
 			g.take(message{kind: kind, time: m.time + at - base, data: b[tagHeader : tagHeader+n : tagHeader+n]}, now)
+		}
+		if g.full() {
+			g.publish()
 		}
 		b = b[tagHeader+n:]
 		b = b[min(backPointer, len(b)):]
@@ -160,8 +166,11 @@ func (g *ingest) keep(h header) {
 		if old.slot != h.slot {
 			continue
 		}
-		if !bytes.Equal(old.Data, h.Data) && g.size-len(old.Data)+len(h.Data) <= mostHeaderBytes {
-			g.size += len(h.Data) - len(old.Data)
+		if grows := len(h.Data) - len(old.Data); g.size+grows > mostHeaderBytes {
+			g.ledger.Drop(endpoint.DropFormat, 1)
+			return
+		} else if !bytes.Equal(old.Data, h.Data) {
+			g.size += grows
 			g.headers[i] = h
 			g.format = nil
 		}
@@ -226,11 +235,19 @@ func (g *ingest) sent(bytes int) {
 // full tells that the batch is as large as it should become.
 func (g *ingest) full() bool { return len(g.batch) >= 64 }
 
-// flush publishes the batch, and returns how many bytes of media it had.
+// flush publishes the batch, and returns how many bytes of media were published
+// since the last flush.
 func (g *ingest) flush() (bytes uint64) {
+	g.publish()
+	bytes, g.bytes = g.bytes, 0
+	return bytes
+}
+
+func (g *ingest) publish() {
 	if len(g.batch) == 0 {
-		return 0
+		return
 	}
+	var bytes uint64
 	for _, p := range g.batch {
 		bytes += uint64(len(p.Data))
 	}
@@ -240,5 +257,5 @@ func (g *ingest) flush() (bytes uint64) {
 	g.to.Publish(g.batch)
 	clear(g.batch)
 	g.batch = g.batch[:0]
-	return bytes
+	g.bytes += bytes
 }
