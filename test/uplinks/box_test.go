@@ -97,16 +97,19 @@ func srtListener(id, uplink string, port int) object {
 // relay has the box relay what the encoder sends.
 func (x *box) relay(t *testing.T, uplinks []object, outputs ...object) {
 	t.Helper()
+	x.relayFlows(t, uplinks, object{
+		"id": "stage", "name": "Stage",
+		"inputs":  []object{{"id": "encoder", "protocol": "RTP", "uplink": "lan0", "rtp": object{"port": 4000, "encapsulation": "udp"}}},
+		"outputs": outputs,
+	})
+}
+
+// relayFlows has the box relay flows.
+func (x *box) relayFlows(t *testing.T, uplinks []object, flows ...object) {
+	t.Helper()
 	document := object{
 		"schema": "sluice.config/v1", "version": 0,
-		"state": object{
-			"uplinks": append([]object{lan}, uplinks...),
-			"flows": []object{{
-				"id": "stage", "name": "Stage",
-				"inputs":  []object{{"id": "encoder", "protocol": "RTP", "uplink": "lan0", "rtp": object{"port": 4000, "encapsulation": "udp"}}},
-				"outputs": outputs,
-			}},
-		},
+		"state": object{"uplinks": append([]object{lan}, uplinks...), "flows": flows},
 	}
 	text, err := json.Marshal(document)
 	must(t, err)
