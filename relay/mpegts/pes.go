@@ -202,7 +202,11 @@ func (s *PES) finish(each func(*Unit)) {
 
 // damage ends the unit where it is; there is always something lost.
 func (s *PES) damage(each func(*Unit)) {
-	if s.open {
+	switch {
+	case !s.open:
+	case s.want == 0 && s.stuffed && !s.useless:
+		s.finish(each) // what is lost came after it
+	default:
 		s.open = false
 		s.counts.Damaged++
 		u := Unit{Damaged: true}

@@ -98,6 +98,9 @@ type item struct {
 	header []byte
 }
 
+// size is the memory that it takes.
+func (i *item) size() int { return len(i.packet.Data) + 200 }
+
 // NewDemux returns a Demux that has seen nothing.
 func NewDemux(o Options) *Demux {
 	if o.Hold == 0 {
@@ -132,6 +135,10 @@ func (d *Demux) Feed(p media.Packet, out func(media.Packet)) {
 	d.counters.in.Add(uint64(len(p.Data) / mpegts.PacketSize))
 	d.release(out, false)
 	if d.now.Sub(d.described) > time.Second {
+		d.described = d.now
+		if d.chosen == nil {
+			d.choose()
+		}
 		d.describe()
 	}
 }
@@ -147,7 +154,7 @@ func (d *Demux) Tick(now time.Time, out func(media.Packet)) {
 			d.count(t)
 		}
 	}
-	if d.listed && d.chosen == nil {
+	if d.chosen == nil && d.listed && now.Sub(d.described) > patience {
 		d.choose()
 	}
 	d.release(out, false)
@@ -241,9 +248,10 @@ func (d *Demux) take(f *frame) {
 		Track: t.kind, DTS: dts, PTS: pts, Arrival: d.now, RandomAccess: f.key,
 		Data: message(&d.slab, f, (pts-dts)/millisecond),
 	}
-	t.queue = append(t.queue, item{p, f.header})
+	i := item{p, f.header}
+	t.queue = append(t.queue, i)
 	t.last = d.now
-	d.queued += len(p.Data)
+	d.queued += i.size()
 	d.counters.jumps.Store(d.times.jumps)
 	d.counters.repaired.Store(d.times.repaired)
 }
@@ -256,7 +264,7 @@ func (d *Demux) retire(old, now *track) {
 	d.dirty = true
 	if old != nil {
 		for _, i := range old.queue {
-			d.queued -= len(i.packet.Data)
+			d.queued -= i.size()
 		}
 		d.counters.drop(DropSecond, len(old.queue))
 		old.queue = nil
@@ -282,7 +290,7 @@ func (d *Demux) release(out func(media.Packet), all bool) {
 		if t.queue = t.queue[1:]; len(t.queue) == 0 {
 			t.queue = nil
 		}
-		d.queued -= len(i.packet.Data)
+		d.queued -= i.size()
 		d.send(t, i, out)
 	}
 }
@@ -350,7 +358,7 @@ func (d *Demux) ready(all bool) bool {
 func (d *Demux) start() {
 	if v, a := d.video, d.audio; v != nil && a != nil && len(v.queue) > 0 {
 		for len(a.queue) > 0 && a.queue[0].packet.DTS < v.queue[0].packet.DTS-leadAudio {
-			d.queued -= len(a.queue[0].packet.Data)
+			d.queued -= a.queue[0].size()
 			a.queue = a.queue[1:]
 			d.counters.drop(DropBeforeKey, 1)
 		}

@@ -61,8 +61,8 @@ func (s source) make(t *testing.T) (file string, data []byte) {
 	if s.video != nil {
 		args = append(args, "-f", "lavfi", "-i", fmt.Sprintf("testsrc2=size=320x180:rate=%s:duration=%d", s.rate, s.seconds))
 	}
-	if s.audio != nil {
-		args = append(args, "-f", "lavfi", "-i", fmt.Sprintf("aevalsrc=sin(440*2*PI*t)|sin(660*2*PI*t):s=%d:d=%d", s.sound, s.seconds))
+	if s.audio != nil { // no two frames are alike
+		args = append(args, "-f", "lavfi", "-i", fmt.Sprintf("aevalsrc=0.3*random(0)|0.3*random(1)+0.2*sin(440*2*PI*t):s=%d:d=%d", s.sound, s.seconds))
 	}
 	args = append(append(args, s.video...), s.audio...)
 	if s.format == "" {

@@ -56,7 +56,7 @@ func (r role) drop() (why Drop, ok bool) {
 // A programme is an entry of the PAT, with its PMT.
 type programme struct {
 	mpegts.Program
-	tables  mpegts.Assembler
+	tables  *mpegts.Assembler // made for the first packet of its PID
 	crc     uint32
 	known   bool
 	pcr     uint16
@@ -186,6 +186,9 @@ func (d *Demux) readPAT(section []byte) {
 func (d *Demux) pushPMT(pid uint16, p mpegts.Packet) {
 	for _, pr := range d.programs {
 		if pr.PMT == pid {
+			if pr.tables == nil {
+				pr.tables = &mpegts.Assembler{}
+			}
 			pr.tables.Push(p, func(section []byte) { d.readPMT(pr, section) })
 		}
 	}
