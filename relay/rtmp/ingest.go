@@ -194,13 +194,20 @@ func (g *ingest) at(time uint32, now time.Time) int64 {
 		g.begin(time, now)
 		return g.time
 	}
-	d := int64(int32(time - uint32(g.time)))
-	if d < -mostBack.Milliseconds() || d > (now.Sub(g.arrival)+mostAhead).Milliseconds() {
+	goesOn := func(d int64) bool {
+		return d >= -mostBack.Milliseconds() && d <= (now.Sub(g.arrival)+mostAhead).Milliseconds()
+	}
+	d := time - uint32(g.time)
+	step := int64(int32(d))
+	if !goesOn(step) {
+		step = int64(int32(d<<1) >> 1) // FLV has 31 bits, and ffmpeg sends no more
+	}
+	if !goesOn(step) {
 		g.begin(time, now)
 		return g.time
 	}
-	t := g.time + d
-	if d > 0 {
+	t := g.time + step
+	if step > 0 {
 		g.time, g.arrival = t, now
 	}
 	return t
