@@ -141,8 +141,12 @@ func (f *feed) knows(h media.Header) bool {
 // header makes the message of a header that goes before a packet.
 func (f *feed) header(h media.Header, before *media.Packet) message {
 	m := message{kind: rtmpmsg.TypeID(h.Track), stream: f.stream, time: f.time(before), data: h.Data}
-	if f.publishing && h.Track == media.Data {
+	switch {
+	case h.Track != media.Data:
+	case f.publishing:
 		m.data = append(slices.Clip(setData), h.Data...)
+	default:
+		m.time = 0 // ffmpeg takes metadata of another time for subtitles
 	}
 	return m
 }
