@@ -13,6 +13,7 @@ type document struct {
 	version int
 	token   string
 	input   int      // port of the SRT input "enc"
+	source  string   // JSON of another input in its place, if any
 	outputs []string // JSON
 	secrets map[string]string
 }
@@ -23,17 +24,21 @@ func (d document) json() []byte {
 		b, _ := json.Marshal(d.secrets)
 		secrets = `, "secrets": ` + string(b)
 	}
+	source := d.source
+	if source == "" {
+		source = fmt.Sprintf(`{"id": "enc", "protocol": "SRT", "srt": {"mode": "listener", "port": %d, "latency_ms": %d}}`, d.input, srtLatency)
+	}
 	return fmt.Appendf(nil, `{
   "schema": "sluice.config/v1", "version": %d, "client_token": %q,
   "state": {
     "uplinks": [{"name": "lan0", "match": {"interface": "lo"}, "default": true}],
     "flows": [{
       "id": "stage", "name": "Main stage",
-      "inputs": [{"id": "enc", "protocol": "SRT", "srt": {"mode": "listener", "port": %d, "latency_ms": %d}}],
+      "inputs": [%s],
       "outputs": [%s]
     }]
   }%s
-}`, d.version, d.token, d.input, srtLatency, strings.Join(d.outputs, ", "), secrets)
+}`, d.version, d.token, source, strings.Join(d.outputs, ", "), secrets)
 }
 
 func srtListener(id string, port int, more string) string {
