@@ -145,7 +145,7 @@ func (f *fan) serve(c *conn, s *session, to *feed, told func(command) (over bool
 	f.mu.Unlock()
 	f.nudge()
 
-	err := listenFor(c, told)
+	err := survive(f.log, func() error { return listenFor(c, told) })
 	s.gone.Store(true)
 	f.mu.Lock()
 	f.served = slices.DeleteFunc(f.served, func(other *served) bool { return other == p })

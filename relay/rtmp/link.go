@@ -101,10 +101,10 @@ func (l *link) Write(b []byte) (int, error) {
 
 // write sends all of it, within a time.
 func (l *link) write(b []byte, within time.Duration) error {
-	if l.over.Load() {
-		within = goodbyeTime
-	}
 	_ = l.tcp.SetWriteDeadline(time.Now().Add(within))
+	if l.over.Load() { // asked behind it, so that an end meanwhile is not put off
+		_ = l.tcp.SetWriteDeadline(time.Now().Add(goodbyeTime))
+	}
 	defer l.tcp.SetWriteDeadline(time.Time{})
 	_, err := l.Write(b)
 	return err

@@ -23,7 +23,9 @@ func newPullInput(t *Transport, cfg InputConfig, env endpoint.Env) *pullInput {
 }
 
 func (in *pullInput) Run(ctx context.Context, to *flow.Flow) error {
-	return in.set.Run(ctx, func(ctx context.Context, _ int, open func(*session)) error { return in.play(ctx, to, open) })
+	return in.set.Run(ctx, func(ctx context.Context, _ int, open func(*session)) error {
+		return survive(in.env.Log, func() error { return in.play(ctx, to, open) })
+	})
 }
 
 // play plays from the server until ctx is done or it ends.

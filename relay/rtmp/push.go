@@ -33,7 +33,7 @@ func (o *pushOutput) Run(ctx context.Context, from flow.Source) error {
 	}
 	defer stop()
 	return o.set.Run(ctx, func(ctx context.Context, i int, open func(*session)) error {
-		return o.publish(ctx, o.cfg.Destinations[i], open)
+		return survive(o.env.Log, func() error { return o.publish(ctx, o.cfg.Destinations[i], open) })
 	})
 }
 

@@ -128,7 +128,7 @@ func (t *Transport) keep(ctx context.Context, up endpoint.Uplink, port int, secu
 // What strangers may cost: connections that have not published or played yet.
 const (
 	mostStrangers = 64               // in one server
-	mostOfHost    = 16               // from one address
+	mostOfSite    = 16               // from one host
 	strangerTime  = 10 * time.Second // until they do
 )
 
@@ -241,10 +241,10 @@ func (s *server) close() {
 }
 
 // survive turns a panic into an error, so that it ends one connection alone.
-func (s *server) survive(f func() error) (err error) {
+func survive(log *slog.Logger, f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			s.log.Error("connection panicked", "value", fmt.Sprint(v), "stack", string(debug.Stack()))
+			log.Error("connection panicked", "value", fmt.Sprint(v), "stack", string(debug.Stack()))
 			err = errFault
 		}
 	}()
@@ -280,6 +280,9 @@ func (s *server) accept(ctx context.Context) {
 		}
 		conn := newConn(newLink(tcp))
 		s.admit(conn)
+		if ctx.Err() != nil { // close has not seen it, maybe
+			conn.link.abort()
+		}
 		s.running.Go(func() { s.handle(ctx, conn) })
 	}
 }
@@ -287,9 +290,8 @@ func (s *server) accept(ctx context.Context) {
 // handle serves one connection until it ends.
 func (s *server) handle(ctx context.Context, c *conn) {
 	defer c.link.close()
-	err := s.survive(func() error { return s.receive(ctx, c) })
-	s.known(c)
-	if err != nil && ctx.Err() == nil {
+	err := survive(s.log, func() error { return s.receive(ctx, c) })
+	if s.known(c) && err != nil && ctx.Err() == nil {
 		s.turnAway(c.peer, complaint(err))
 	}
 }
@@ -299,7 +301,7 @@ func (s *server) handle(ctx context.Context, c *conn) {
 func (s *server) admit(c *conn) {
 	s.mu.Lock()
 	s.strangers = append(s.strangers, c)
-	leaving := s.crowding(c.peer.Addr())
+	leaving := s.crowding(siteOf(c))
 	if leaving != nil {
 		s.strangers = slices.DeleteFunc(s.strangers, func(other *conn) bool { return other == leaving })
 	}
@@ -310,35 +312,46 @@ func (s *server) admit(c *conn) {
 	}
 }
 
-// crowding returns who has to leave in favour of a newcomer from a host: the
-// oldest from that host if it has too many, or else from the host with the most
-// if all together are too many. s.mu is held.
-func (s *server) crowding(newcomer netip.Addr) *conn {
-	of := make(map[netip.Addr]int)
+// crowding returns who has to leave in favour of a newcomer from a site: the
+// oldest from there if it has too many, or else the oldest of a site with the
+// most if all together are too many. s.mu is held.
+func (s *server) crowding(newcomer netip.Prefix) *conn {
+	of := make(map[netip.Prefix]int)
+	most := 0
 	for _, c := range s.strangers {
-		of[c.peer.Addr()]++
+		site := siteOf(c)
+		of[site]++
+		most = max(most, of[site])
 	}
-	from := newcomer
+	leaves := func(c *conn) bool { return of[siteOf(c)] == most }
 	switch {
-	case of[newcomer] > mostOfHost:
-	case len(s.strangers) > mostStrangers:
-		for host, n := range of {
-			if n > of[from] {
-				from = host
-			}
-		}
-	default:
+	case of[newcomer] > mostOfSite:
+		leaves = func(c *conn) bool { return siteOf(c) == newcomer }
+	case len(s.strangers) <= mostStrangers:
 		return nil
 	}
-	i := slices.IndexFunc(s.strangers, func(c *conn) bool { return c.peer.Addr() == from })
-	return s.strangers[i]
+	return s.strangers[slices.IndexFunc(s.strangers, leaves)]
 }
 
-// known takes a connection off the strangers.
-func (s *server) known(c *conn) {
+// siteOf returns where a connection comes from: a host, or of IPv6 a network,
+// as one host may have all addresses of that.
+func siteOf(c *conn) netip.Prefix {
+	a := c.peer.Addr()
+	bits := a.BitLen()
+	if a.Is6() {
+		bits = 64
+	}
+	site, _ := a.Prefix(bits)
+	return site
+}
+
+// known takes a connection off the strangers, and tells whether it was one.
+func (s *server) known(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	before := len(s.strangers)
 	s.strangers = slices.DeleteFunc(s.strangers, func(other *conn) bool { return other == c })
+	return len(s.strangers) < before
 }
 
 // turned counts connections that came to nothing, for one reason.

@@ -72,7 +72,7 @@ func (s *session) begin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.cause == nil {
-		_ = s.conn.link.tcp.SetDeadline(time.Time{})
+		s.conn.link.until(time.Time{})
 	}
 }
 

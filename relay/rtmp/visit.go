@@ -65,7 +65,7 @@ type visit struct {
 // receive lets a client say what it wants, and does it.
 func (s *server) receive(ctx context.Context, c *conn) error {
 	begun := time.Now()
-	_ = c.link.tcp.SetDeadline(begun.Add(handshakeTime))
+	c.link.until(begun.Add(handshakeTime))
 	if s.tls != nil {
 		if err := c.link.secure(ctx, s.tls, tls.Server); err != nil {
 			return err
@@ -74,7 +74,7 @@ func (s *server) receive(ctx context.Context, c *conn) error {
 	if err := c.greet(); err != nil {
 		return err
 	}
-	_ = c.link.tcp.SetDeadline(begun.Add(strangerTime))
+	c.link.until(begun.Add(strangerTime))
 	v := &visit{conn: c, server: s}
 	for range mostQuestions {
 		m, err := c.next()
@@ -93,6 +93,14 @@ func (s *server) receive(ctx context.Context, c *conn) error {
 		}
 	}
 	return errQuestions
+}
+
+// until lets reads and writes wait until then, unless they are to end already.
+func (l *link) until(then time.Time) {
+	_ = l.tcp.SetDeadline(then)
+	if l.over.Load() {
+		l.abort()
+	}
 }
 
 // obey does what a command asks for. over tells that the client has had what it
@@ -177,6 +185,9 @@ func (v *visit) refuse(code, why string) error {
 	}
 	_ = v.link.tcp.CloseWrite()
 	_ = v.link.tcp.SetReadDeadline(time.Now().Add(goodbyeTime))
+	if v.link.over.Load() { // others need its place
+		return nil
+	}
 	_, _ = io.CopyN(io.Discard, v.link, 1<<20)
 	return nil
 }
@@ -198,7 +209,7 @@ func (v *visit) publish(ctx context.Context, q command) error {
 	}
 	v.server.known(v.conn)
 	in.gate.Alone(s) // whoever it replaced publishes nothing any more
-	in.gate.Leave(s, in.receive(v.conn, s))
+	in.gate.Leave(s, survive(v.server.log, func() error { return in.receive(v.conn, s) }))
 	return nil
 }
 
@@ -215,6 +226,6 @@ func (v *visit) play(ctx context.Context, q command) error {
 		return v.refuse("NetStream.Play.Failed", string(why))
 	}
 	v.server.known(v.conn)
-	out.gate.Leave(s, out.send(v.conn, s))
+	out.gate.Leave(s, survive(v.server.log, func() error { return out.send(v.conn, s) }))
 	return nil
 }
