@@ -58,14 +58,14 @@ func (r *av1Reader) read(u *mpegts.Unit, emit func(*frame), drop func(Drop, int)
 	r.out, r.sequenced, r.entered, r.framed = r.out[:0], false, false, false
 	ok := false
 	if bytes.HasPrefix(u.Data, startCode) || bytes.HasPrefix(u.Data, []byte{0, 0, 0, 1}) {
-		r.units = splitNAL(u.Data, r.units[:0])
+		r.units = split(u.Data, r.units[:0])
 		ok = len(r.units) > 0
 		for _, n := range r.units {
 			r.plain = unescape(r.plain[:0], n)
-			ok = ok && r.obus(r.plain)
+			ok = ok && r.obus(r.plain, true)
 		}
 	} else {
-		ok = r.obus(u.Data)
+		ok = r.obus(u.Data, false)
 	}
 	switch {
 	case !ok, len(r.out) == 0:
@@ -82,8 +82,8 @@ func (r *av1Reader) read(u *mpegts.Unit, emit func(*frame), drop func(Drop, int)
 }
 
 // obus takes the OBUs of b, each with a size but perhaps the last, and appends
-// those that a message holds to out.
-func (r *av1Reader) obus(b []byte) bool {
+// those that a message holds to out. Of one alone, zeros may follow.
+func (r *av1Reader) obus(b []byte, one bool) bool {
 	for len(b) > 0 {
 		h := b[0]
 		if h&0x80 != 0 { // obu_forbidden_bit
@@ -127,6 +127,9 @@ func (r *av1Reader) obus(b []byte) bool {
 			}
 		}
 		b = b[end:]
+		if one {
+			return len(bytes.TrimRight(b, "\x00")) == 0
+		}
 	}
 	return true
 }

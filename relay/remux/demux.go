@@ -170,6 +170,7 @@ func (d *Demux) Flush(out func(media.Packet)) {
 		}
 	}
 	d.release(out, true)
+	d.describe()
 }
 
 // reset forgets the source. What follows is on another clock.

@@ -471,11 +471,11 @@ func (m *Mux) writeTables() {
 func (m *Mux) describe() {
 	m.described = m.now
 	p := Program{Number: muxProgram, PMT: pidMap, Chosen: true}
-	for _, c := range []*content{m.video, m.audio} {
+	for i, c := range []*content{m.video, m.audio} {
 		if c == nil {
 			continue
 		}
-		s := Stream{PID: c.stream.PID, Type: uint8(c.stream.Type), Info: c.in, Carried: c.why == "", Reason: c.why}
+		s := Stream{PID: c.stream.PID, Type: uint8(c.stream.Type), Track: []int{media.Video, media.Audio}[i], Info: c.in, Carried: c.why == "", Reason: c.why}
 		if rate := c.meter.rate(); rate > 0 {
 			s.FrameRate = rate
 		}

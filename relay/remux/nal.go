@@ -71,8 +71,22 @@ func hevcKind(u []byte) nalKind {
 }
 
 // splitNAL appends the NAL units of a byte stream (H.264 annex B) to units.
-// What stands before the first start code is left out.
+// What stands before the first start code is left out, and so are the zeros
+// that may follow a unit.
 func splitNAL(b []byte, units [][]byte) [][]byte {
+	first := len(units)
+	units = split(b, units)
+	kept := units[:first]
+	for _, u := range units[first:] {
+		if u = bytes.TrimRight(u, "\x00"); len(u) > 0 {
+			kept = append(kept, u)
+		}
+	}
+	return kept
+}
+
+// split cuts b at its start codes.
+func split(b []byte, units [][]byte) [][]byte {
 	at := bytes.Index(b, startCode)
 	if at < 0 {
 		return units
@@ -83,12 +97,7 @@ func splitNAL(b []byte, units [][]byte) [][]byte {
 		if end >= 0 {
 			u = b[:end]
 		}
-		for len(u) > 0 && u[len(u)-1] == 0 { // trailing_zero_8bits, or of the next start code
-			u = u[:len(u)-1]
-		}
-		if len(u) > 0 {
-			units = append(units, u)
-		}
+		units = append(units, u)
 		if end < 0 {
 			return units
 		}
@@ -116,6 +125,11 @@ type nalReader struct {
 	known         [][]byte // the sets that are in it
 	in            Info
 
+	ordered  bool // the stream has DTS where it needs them
+	reorder  int  // pictures to reorder, as the SPS says
+	shuffled bool // pictures were seen out of order
+	lastPTS  int64
+	order    order
 	units    [][]byte // of the unit that is read
 	frame    frame
 	scratch  []byte
@@ -155,6 +169,7 @@ func (r *nalReader) read(u *mpegts.Unit, emit func(*frame), drop func(Drop, int)
 		drop(DropTime, 1)
 		return
 	}
+	r.ordered = r.ordered || u.Ordered
 	dts, pts := u.DTS, u.PTS
 	// One access unit is the rule; where there are more, a delimiter stands
 	// between them, and only the first has a time (2.4.3.7).
@@ -213,6 +228,17 @@ func (r *nalReader) accessUnit(units [][]byte, dts, pts int64, entry bool, emit 
 	if r.announced == nil {
 		drop(DropBeforeKey, 1)
 		return
+	}
+	if back := r.lastPTS - pts; !r.ordered && back > 0 && back < forward {
+		r.shuffled = true // though the SPS may not say so
+	}
+	r.lastPTS = pts
+	if !r.ordered && (r.reorder > 0 || r.shuffled) {
+		duration := int64(3600)
+		if r.in.FrameRate > 1 {
+			duration = int64(90000 / r.in.FrameRate)
+		}
+		dts = r.order.dts(pts, r.reorder, duration)
 	}
 	f := &r.frame
 	f.dts, f.pts, f.key, f.codec, f.header = dts, pts, key, r.in.Codec, r.announced
@@ -332,6 +358,10 @@ func (r *nalReader) avcConfiguration() []byte {
 	err := sps.Unmarshal(first)
 	if err == nil {
 		r.in.Width, r.in.Height, r.in.FrameRate = sps.Width(), sps.Height(), sps.FPS()
+		r.reorder = 0
+		if sps.VUI != nil && sps.VUI.BitstreamRestriction != nil {
+			r.reorder = int(min(sps.VUI.BitstreamRestriction.MaxNumReorderFrames, maxReorder))
+		}
 	}
 	b := []byte{1, first[1], first[2], first[3], 0xFC | 3, 0xE0 | byte(min(len(r.sps), 31))}
 	for _, s := range r.sps[:min(len(r.sps), 31)] {
@@ -358,6 +388,10 @@ func (r *nalReader) hevcConfiguration() []byte {
 		return nil
 	}
 	r.in.Width, r.in.Height, r.in.FrameRate = sps.Width(), sps.Height(), sps.FPS()
+	r.reorder = 0
+	if n := len(sps.MaxNumReorderPics); n > 0 {
+		r.reorder = int(min(sps.MaxNumReorderPics[n-1], maxReorder))
+	}
 	// profile_tier_level begins after two bytes of header and one of
 	// sps_video_parameter_set_id, sps_max_sub_layers_minus1 and the nesting
 	// flag (H.265 section 7.3.2.2.1): 12 bytes that are taken as they are.

@@ -321,11 +321,13 @@ type Program struct {
 
 // A Stream is what is known of an elementary stream.
 type Stream struct {
-	PID  uint16
-	Type uint8 // of the PMT
+	PID   uint16
+	Type  uint8 // of the PMT
+	Track int   // media.Video or media.Audio; 0: neither
 	Info
 	Carried bool
 	Reason  string // why it is not carried
+	Spare   bool   // because another one of its kind is
 	Packets uint64 // of its PID since the stage was made: their growth is its rate
 }
 
@@ -337,7 +339,7 @@ func (d *Demux) describe() {
 		p := Program{Number: pr.Number, PMT: pr.PMT, Chosen: pr == d.chosen}
 		for _, s := range pr.streams {
 			u := useOf(s)
-			r := Stream{PID: s.PID, Type: uint8(s.Type), Info: Info{Codec: u.codec}, Reason: u.why}
+			r := Stream{PID: s.PID, Type: uint8(s.Type), Track: u.track, Info: Info{Codec: u.codec}, Reason: u.why}
 			if p.Chosen {
 				for _, t := range []*track{d.video, d.audio} {
 					if t != nil && t.stream.PID == s.PID {
@@ -348,7 +350,7 @@ func (d *Demux) describe() {
 					r.Reason = why
 				}
 				if r.Reason == "" && !r.Carried {
-					r.Reason = "another track of its kind is carried"
+					r.Reason, r.Spare = "another track of its kind is carried", true
 				}
 			} else if r.Reason == "" {
 				r.Reason = "another programme is carried"

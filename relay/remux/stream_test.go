@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -368,4 +369,45 @@ func TestDelay(t *testing.T) {
 		t.Errorf("%d pictures, of which one was held for %v", pictures, worst)
 	}
 	t.Logf("%d pictures, held for %v at most", pictures, worst)
+}
+
+// Where a stream leaves DTS out though it has B-frames, pictures keep the times
+// at which they are shown, and DTS are made for them.
+func TestWithoutDTS(t *testing.T) {
+	for name, video := range map[string][]string{"H.264": append(x264, "-g", "25", "-bf", "3"), "HEVC": x265} {
+		file, data := source{video: video, audio: aac}.make(t)
+		for o := 0; o < len(data); o += 188 {
+			p := mpegts.Packet(data[o : o+188])
+			b := p.Payload()
+			if p.PID() != 0x100 || !p.UnitStart() || b[7]&0xC0 != 0xC0 {
+				continue
+			}
+			b[7] &^= 0x40
+			b[9] = b[9]&0x0F | 0x20
+			copy(b[14:19], []byte{0xFF, 0xFF, 0xFF, 0xFF, 0xFF})
+		}
+		out, d := demux(t, remux.Options{Hold: 500 * time.Millisecond}, data)
+		if c := d.Counters(); c.Jumps > 0 || c.Repaired > 0 || len(c.Dropped) > 0 {
+			t.Errorf("%s: %+v", name, c)
+		}
+		var previous int64
+		for i, p := range out {
+			if p.Track != media.Video {
+				continue
+			}
+			if step := p.DTS - previous; i > 10 && (step > 60*90 || step < 20*90) {
+				t.Errorf("%s: DTS rises by %d ms", name, step/90)
+			}
+			previous = p.DTS
+		}
+		for i := range out {
+			out[i].Arrival = time.Unix(1000, 0).Add(time.Duration(out[i].DTS) * time.Second / 90000)
+		}
+		after, _ := mux(out)
+		again := filepath.Join(t.TempDir(), "out.ts")
+		if err := os.WriteFile(again, checkTS(t, after), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		compareFiles(t, file, again, source{video: video, audio: aac})
+	}
 }
