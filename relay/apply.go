@@ -43,6 +43,9 @@ func (e *Engine) plan(c Config) *plan {
 		}
 		s.config = cf
 		s.flow.SetLimits(limits(cf))
+		for _, st := range s.stages {
+			st.to.SetLimits(limits(cf))
+		}
 		e.planInputs(p, s)
 		e.planOutputs(p, s)
 		e.streams = append(e.streams, s)
@@ -89,7 +92,11 @@ func (e *Engine) planOutputs(p *plan, s *stream) {
 			it = &outputItem{item: e.newItem(s, "output", c.ID), config: c}
 		}
 		how := outputChange(it.config, c)
-		it.config, it.gap = c, OutputGap(s.config, c)
+		from := s.stage(c, e.options.Log)
+		if from != it.stage {
+			how = replace
+		}
+		it.config, it.gap, it.stage = c, OutputGap(s.config, c), from
 		wanted := e.running && s.config.Enabled && c.Enabled && it.gap == nil
 		if how == handover {
 			it.leaveBy = time.Now().Add(e.options.Handover)

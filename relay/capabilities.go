@@ -67,11 +67,6 @@ func OutputGap(f Flow, out Output) *endpoint.Reason {
 	if !slices.Contains(Built().Outputs, out.Protocol) {
 		return endpoint.Because(ReasonUnsupported, "outputs of protocol %s are not in this build", out.Protocol)
 	}
-	for _, in := range f.Inputs {
-		if carriage(in.Protocol) != carriage(out.Protocol) {
-			return endpoint.Because(ReasonUnsupported, "the stream of input %s comes by %s: to send it by %s it has to be converted, which is not in this build", in.ID, in.Protocol, out.Protocol)
-		}
-	}
 	if out.Protocol != RTP || out.RTP == nil {
 		return nil
 	}

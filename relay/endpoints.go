@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"sluice/relay/endpoint"
+	"sluice/relay/flow"
 	"sluice/relay/rtmp"
 	"sluice/relay/rtp"
 	"sluice/relay/srt"
@@ -25,7 +26,11 @@ func (e *Engine) newInputRunner(s *stream, it *inputItem) *runner {
 
 // newOutputRunner returns what is to run an output as it is configured now.
 func (e *Engine) newOutputRunner(s *stream, it *outputItem) *runner {
-	c, from := it.config, s.flow
+	c, via := it.config, it.stage
+	var from flow.Source = s.flow
+	if via != nil {
+		from = via
+	}
 	r := e.newRunner(&it.item, outputUplinks(c))
 	r.apart = c.RTP != nil
 	r.make = func() (end, error) {
@@ -33,7 +38,7 @@ func (e *Engine) newOutputRunner(s *stream, it *outputItem) *runner {
 		if err != nil {
 			return nil, err
 		}
-		return outputEnd{out, from}, nil
+		return outputEnd{out, from, via}, nil
 	}
 	return r
 }

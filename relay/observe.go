@@ -79,6 +79,9 @@ func (e *Engine) observeOutput(now time.Time, s *stream, out *outputItem) Output
 	if end, ok := g.end.(outputEnd); ok {
 		f.status = end.Status()
 	}
+	if out.stage != nil && g.running {
+		f.lack, f.nothing = out.stage.lack(now, out.config.Protocol)
+	}
 	if !g.running {
 		f.status.Sessions, f.status.Links, f.status.Destinations = nil, nil, nil
 	}

@@ -33,9 +33,17 @@ func (e inputEnd) gate() (endpoint.Gate, bool)   { g, ok := e.Input.(endpoint.Ga
 type outputEnd struct {
 	endpoint.Output
 	from flow.Source
+	via  *stage // that from is; nil: from is the flow
 }
 
-func (e outputEnd) run(ctx context.Context) error { return e.Run(ctx, e.from) }
+func (e outputEnd) run(ctx context.Context) error {
+	if e.via != nil {
+		e.via.hold()
+		defer e.via.release()
+	}
+	return e.Run(ctx, e.from)
+}
+
 func (e outputEnd) phase() endpoint.Phase         { return e.Status().Phase }
 func (e outputEnd) gate() (endpoint.Gate, bool)   { g, ok := e.Output.(endpoint.Gate); return g, ok }
 

@@ -33,6 +33,10 @@ type outputFacts struct {
 	facts
 	status endpoint.OutputStatus
 	media  time.Time // since when the flow has had media without a pause; zero while it has none
+	// lack is what of the stream the output does not carry; nothing tells that
+	// it carries nothing.
+	lack    *endpoint.Reason
+	nothing bool
 }
 
 // inputState derives the state of an input: the first that is true wins.
@@ -53,7 +57,13 @@ func inputState(f inputFacts) (State, *endpoint.Reason) {
 
 // outputState derives the state of an output: the first that is true wins.
 func outputState(f outputFacts) (State, *endpoint.Reason) {
-	if s, why := f.peerless(f.status.Phase, f.status.Reason); s != "" {
+	s, why := f.peerless(f.status.Phase, f.status.Reason)
+	switch {
+	case s != "" && s != Waiting:
+		return s, why
+	case f.nothing && !f.media.IsZero():
+		return Invalid, f.lack
+	case s != "":
 		return s, why
 	}
 	moved, state := f.status.Sent, Sending
@@ -67,6 +77,9 @@ func outputState(f outputFacts) (State, *endpoint.Reason) {
 		return Stalled, nil
 	case moved.IsZero():
 		return Connecting, nil // the first media is on its way
+	}
+	if f.status.Reason == nil {
+		return state, f.lack
 	}
 	return state, f.status.Reason
 }

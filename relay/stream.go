@@ -7,6 +7,7 @@ import (
 
 	"sluice/relay/endpoint"
 	"sluice/relay/flow"
+	"sluice/relay/media"
 )
 
 // A stream is a configured flow at work. Its flow.Flow lives as long as the
@@ -14,7 +15,10 @@ import (
 type stream struct {
 	config  Flow
 	flow    *flow.Flow
-	media   time.Time // since when the flow has media without a pause; zero while it has none
+	// stages convert the flow for outputs of another carriage, by that. They are
+	// there as soon as they were needed once, and run while they are.
+	stages map[media.Kind]*stage
+	media  time.Time // since when the flow has media without a pause; zero while it has none
 	inputs  []*inputItem
 	outputs []*outputItem
 }
@@ -43,6 +47,7 @@ type outputItem struct {
 	item
 	config Output
 	gap    *endpoint.Reason // why this build cannot run it
+	stage  *stage           // that it reads from; nil: from the flow itself
 }
 
 // items ranges over the inputs and outputs.
@@ -61,9 +66,28 @@ func (s *stream) items() iter.Seq[*item] {
 	}
 }
 
+// stage returns what an output is to read from, nil for the flow itself.
+func (s *stream) stage(o Output, log *slog.Logger) *stage {
+	want := carriage(o.Protocol)
+	convert := false
+	for _, in := range s.config.Inputs {
+		convert = convert || carriage(in.Protocol) != want
+	}
+	if !convert {
+		return nil
+	}
+	if s.stages == nil {
+		s.stages = make(map[media.Kind]*stage)
+	}
+	if s.stages[want] == nil {
+		s.stages[want] = newStage(s.flow, want, limits(s.config), log.With("flow", s.config.ID))
+	}
+	return s.stages[want]
+}
+
 // limits returns what a flow must remember for its outputs: one and a half
-// times the largest latency that they were given, and one second; of RTMP what
-// follows the newest key frame.
+// times the largest latency that they were given, and one second; of RTMP
+// messages what follows the newest key frame.
 func limits(c Flow) flow.Limits {
 	var latency time.Duration
 	for _, o := range c.Outputs {
@@ -75,9 +99,22 @@ func limits(c Flow) flow.Limits {
 		}
 	}
 	l := flow.DefaultLimits
-	for _, in := range c.Inputs {
-		l.Entry = l.Entry || in.RTMP != nil // players begin there
-	}
+	l.Entry = carries(c, media.FLV) // players begin there
 	l.Retain = max(l.Retain, latency*3/2+time.Second)
 	return l
+}
+
+// carries tells whether an input or output of a flow is of a carriage.
+func carries(c Flow, kind media.Kind) bool {
+	for _, in := range c.Inputs {
+		if carriage(in.Protocol) == kind {
+			return true
+		}
+	}
+	for _, o := range c.Outputs {
+		if carriage(o.Protocol) == kind {
+			return true
+		}
+	}
+	return false
 }
