@@ -87,9 +87,9 @@ func codeOf(err error) string {
 	return fmt.Sprint(err)
 }
 
-// A feeder publishes to the rig: pictures that are numbered, a key frame every
+// A broadcaster publishes to the rig: pictures that are numbered, a key frame every
 // so many.
-type feeder struct {
+type broadcaster struct {
 	*caller
 	n    uint32
 	time uint32
@@ -98,14 +98,14 @@ type feeder struct {
 }
 
 // publisher lets a client publish to the rig's input.
-func (r *rig) publisher() *feeder {
+func (r *rig) publisher() *broadcaster {
 	r.t.Helper()
 	return r.publisherFrom("127.0.0.1")
 }
 
-func (r *rig) publisherFrom(from string) *feeder {
+func (r *rig) publisherFrom(from string) *broadcaster {
 	r.t.Helper()
-	s := &feeder{caller: r.callFrom(from, "in"), gop: 25, size: 500}
+	s := &broadcaster{caller: r.callFrom(from, "in"), gop: 25, size: 500}
 	if err := s.publishes("key"); err != nil {
 		r.t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func (r *rig) publisherFrom(from string) *feeder {
 }
 
 // begins sends what stands before media.
-func (s *feeder) begins() {
+func (s *broadcaster) begins() {
 	s.t.Helper()
 	meta := append(said("@setDataFrame"), said("onMetaData", map[string]any{"width": 320})...)
 	if err := s.say(
@@ -133,7 +133,7 @@ func numbered(n uint32, key bool, size int) []byte {
 }
 
 // picture sends the next picture, 40 ms after the one before.
-func (s *feeder) picture() error {
+func (s *broadcaster) picture() error {
 	err := s.say(message{kind: video, stream: s.stream, time: s.time, data: numbered(s.n, s.n%s.gop == 0, s.size)})
 	s.n++
 	s.time += 40
@@ -141,7 +141,7 @@ func (s *feeder) picture() error {
 }
 
 // pictures sends the next n.
-func (s *feeder) pictures(n int) {
+func (s *broadcaster) pictures(n int) {
 	s.t.Helper()
 	for range n {
 		if err := s.picture(); err != nil {
@@ -152,7 +152,7 @@ func (s *feeder) pictures(n int) {
 
 // live sends pictures, a hundred in a second, until stop is called, which
 // returns how sending went. Nothing else may send meanwhile.
-func (s *feeder) live() (stop func() error) {
+func (s *broadcaster) live() (stop func() error) {
 	ended, done := make(chan struct{}), make(chan error, 1)
 	go func() {
 		tick := time.NewTicker(10 * time.Millisecond)
