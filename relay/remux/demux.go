@@ -123,12 +123,12 @@ func (d *Demux) Feed(p media.Packet, out func(media.Packet)) {
 	if p.Format != d.source {
 		d.Flush(out)
 		d.reset()
-		d.source = p.Format
+		d.source, d.now = p.Format, p.Arrival
 	}
 	if p.Format == nil || p.Format.Kind != media.TS {
 		return
 	}
-	d.now = p.Arrival
+	d.at(p.Arrival)
 	for b := p.Data; len(b) >= mpegts.PacketSize; b = b[mpegts.PacketSize:] {
 		d.packet(mpegts.Packet(b[:mpegts.PacketSize]))
 	}
@@ -146,18 +146,26 @@ func (d *Demux) Feed(p media.Packet, out func(media.Packet)) {
 // Tick lets go what has waited for long enough. It is to be called every few
 // milliseconds while nothing is fed.
 func (d *Demux) Tick(now time.Time, out func(media.Packet)) {
-	d.now = now
+	d.at(now)
 	for _, t := range []*track{d.video, d.audio} {
 		if t != nil {
 			d.current = t
-			t.pes.Expire(now, d.onUnit)
+			t.pes.Expire(d.now, d.onUnit)
 			d.count(t)
 		}
 	}
-	if d.chosen == nil && d.listed && now.Sub(d.described) > patience {
+	if d.chosen == nil && d.listed && d.now.Sub(d.described) > patience {
 		d.choose()
 	}
 	d.release(out, false)
+}
+
+// at takes the time, which does not go back within a source: packets come with
+// the time at which they arrived.
+func (d *Demux) at(now time.Time) {
+	if now.After(d.now) {
+		d.now = now
+	}
 }
 
 // Flush hands over what is held, at the end of a source.

@@ -18,7 +18,7 @@ import (
 	"sluice/relay/remux"
 )
 
-func run(t *testing.T, name string, args ...string) string {
+func run(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {

@@ -64,13 +64,14 @@ type Mux struct {
 	tables  [2][]byte // PAT, PMT
 	pid     uint16    // of the clock
 
-	clocked bool
-	pcr     int64 // last written, 90 kHz
-	pcrAt   time.Time
-	limit   int64 // what it may show before another frame comes, less half of muxDelay
-	lastDTS int64 // of the frames that drive the clock
-	psi     int64 // the clock at the last tables
-	skew    int64 // what one track comes later than the other, beyond half of muxDelay
+	clocked  bool
+	pcr      int64 // last written, 90 kHz
+	pcrAt    time.Time
+	limit    int64 // what it may show before another frame comes, less half of muxDelay
+	lastDTS  int64 // of the frames that drive the clock
+	otherDTS int64 // of those that do not
+	psi      int64 // the clock at the last tables
+	skew     int64 // what one track comes later than the other, beyond half of muxDelay
 }
 
 // NewMux returns a Mux that has seen nothing.
@@ -167,7 +168,7 @@ func (m *Mux) open(f *media.Format) {
 		}
 		m.w.format = &media.Format{Kind: media.TS}
 		m.video, m.audio, m.headers = nil, nil, [2][]byte{}
-		m.started, m.entered, m.skew = false, false, 0
+		m.started, m.entered, m.skew, m.otherDTS = false, false, 0, 0
 	}
 	m.source = f
 	for _, h := range f.Headers {
@@ -376,8 +377,9 @@ func (m *Mux) write(c *content, dts, pts int64, key bool, data []byte) {
 		s.pcr = m.pcr * 300
 	default:
 		if m.clocked {
+			m.lag(m.lastDTS - dts)
+			m.otherDTS = dts
 			target := dts - muxDelay - m.skew
-			m.hold(m.pcr - target)
 			if target < m.limit+jumpTime {
 				m.limit = max(m.limit, target)
 			}
@@ -397,6 +399,7 @@ func (m *Mux) write(c *content, dts, pts int64, key bool, data []byte) {
 // advance moves the clock to what it shows at a frame. It writes the clock in
 // between where that is too far. It tells whether the clock jumps.
 func (m *Mux) advance(dts int64) (jump bool) {
+	m.lag(m.otherDTS - dts)
 	target := dts - muxDelay - m.skew
 	if m.clocked {
 		step := target - m.pcr
@@ -405,7 +408,6 @@ func (m *Mux) advance(dts int64) (jump bool) {
 			m.counters.jumps.Add(1)
 		}
 		if !jump {
-			m.hold(-step) // audio has driven the clock
 			target = max(target, m.pcr)
 			if step <= jumpTime {
 				parts := (step + clockEvery - 1) / clockEvery
@@ -434,11 +436,13 @@ func (m *Mux) advance(dts int64) (jump bool) {
 	return jump
 }
 
-// hold keeps the clock further behind, for a track whose frames come when it is
-// that much past what it was to show then.
-func (m *Mux) hold(late int64) {
-	if late -= muxDelay / 2; late > 0 && late < jumpTime {
-		m.skew = min(m.skew+late, maxSkew)
+// lag takes what a frame is behind one of the other track that has come before
+// it, and keeps the clock as much further behind.
+func (m *Mux) lag(by int64) {
+	if by -= muxDelay / 2; by > m.skew && by < jumpTime {
+		by = min(by, maxSkew)
+		m.limit -= by - m.skew
+		m.skew = by
 	}
 }
 
