@@ -112,6 +112,11 @@ func (c *conn) next() (message, error) {
 		c.kept = c.kept[1:]
 		return m, nil
 	}
+	return c.fresh()
+}
+
+// fresh does the same, and leaves those alone that are kept.
+func (c *conn) fresh() (message, error) {
 	for {
 		m, err := c.in.next()
 		if err != nil {
@@ -249,14 +254,18 @@ func (c *conn) request(m message, id float64, code string) (answer command, ok b
 	if err := c.answer(m); err != nil {
 		return answer, false, err
 	}
+	held := 0
 	for range mostAnswers {
-		m, err := c.next()
+		m, err := c.fresh()
 		if err != nil {
 			return answer, false, err
 		}
 		if !m.isCommand() {
 			if code == "" {
 				continue
+			}
+			if held += len(m.data); held > c.in.limits.held {
+				return answer, false, errHeld
 			}
 			c.kept = append(c.kept, m)
 			if m.kind != rtmpmsg.TypeIDDataMessageAMF0 && m.kind != rtmpmsg.TypeIDDataMessageAMF3 {
