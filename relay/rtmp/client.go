@@ -47,9 +47,10 @@ func targetOf(raw string) (t target) {
 type client struct {
 	*conn
 	target target
-	calls  float64  // transactions so far
-	stream uint32   // message stream
-	codecs []string // of Enhanced RTMP that the server lists
+	calls  float64         // transactions so far
+	stream uint32          // message stream
+	codecs []string        // of Enhanced RTMP that the server lists
+	key    endpoint.Secret // of the stream, once the server may have it
 }
 
 // errAuthenticate says that the server wants to hear who we are.
@@ -169,7 +170,7 @@ func (c *client) begin(ctx context.Context, roots *x509.CertPool, query string) 
 	case strings.Contains(description, "authmod=adobe"):
 		return errAuthenticate{description}
 	default:
-		return refusal(c.target, code, description)
+		return c.refusal(code, description)
 	}
 	for i := range answer.args {
 		c.codecs = append(c.codecs, announced(answer.object(i))...)
@@ -178,12 +179,31 @@ func (c *client) begin(ctx context.Context, roots *x509.CertPool, query string) 
 }
 
 // refusal says that a server refused us, in its own words.
-func refusal(to target, code, description string) error {
-	words := strings.TrimSpace(clean(code) + " " + clean(description))
+func (c *client) refusal(code, description string) error {
+	words := strings.TrimSpace(clean(c.hide(code)) + " " + clean(c.hide(description)))
 	if words == "" {
 		words = "it does not say why"
 	}
-	return endpoint.Fail(endpoint.Refused, nil, "peer", "%s refused: %s", to.address, words)
+	return endpoint.Fail(endpoint.Refused, nil, "peer", "%s refused: %s", c.target.address, words)
+}
+
+// hide takes the stream key out of a server's words: some repeat it, or a part.
+func (c *client) hide(words string) string {
+	const telling = 6 // bytes of what stands in a query
+	key := c.key.Reveal()
+	bare, query, _ := strings.Cut(key, "?")
+	parts := []string{key, query, bare}
+	for pair := range strings.SplitSeq(query, "&") {
+		if _, value, _ := strings.Cut(pair, "="); len(value) >= telling {
+			parts = append(parts, value)
+		}
+	}
+	for _, part := range parts {
+		if part != "" {
+			words = strings.ReplaceAll(words, part, c.key.Redacted())
+		}
+	}
+	return words
 }
 
 // clean makes a server's words fit to be shown: one line of no great length.
@@ -223,7 +243,7 @@ func (c *client) createStream() error {
 	id, ok := answer.number(1)
 	if answer.name != "_result" || !ok || id < 0 || id > 1<<31 {
 		_, code, description := answer.info()
-		return refusal(c.target, code, description)
+		return c.refusal(code, description)
 	}
 	c.stream = uint32(id)
 	return nil
@@ -231,6 +251,7 @@ func (c *client) createStream() error {
 
 // publish begins a stream under a name. A server that hangs up has refused.
 func (c *client) publish(key endpoint.Secret, chunkSize int) error {
+	c.key = key
 	if err := c.setChunkSize(chunkSize); err != nil {
 		return err
 	}
@@ -248,28 +269,14 @@ func (c *client) publish(key endpoint.Secret, chunkSize int) error {
 		return err
 	}
 	if _, code, description := answer.info(); code != "NetStream.Publish.Start" {
-		return c.hide(key, refusal(c.target, code, description))
+		return c.refusal(code, description)
 	}
 	return nil
 }
 
-// hide takes a key out of a server's words: some repeat it.
-func (c *client) hide(key endpoint.Secret, err error) error {
-	var fault *endpoint.Error
-	if !errors.As(err, &fault) {
-		return err
-	}
-	bare, _, _ := strings.Cut(key.Reveal(), "?")
-	for _, s := range []string{key.Reveal(), bare} {
-		if s != "" {
-			fault.Reason.Message = strings.ReplaceAll(fault.Reason.Message, s, key.Redacted())
-		}
-	}
-	return fault
-}
-
 // play asks for a stream.
 func (c *client) play(key endpoint.Secret) error {
+	c.key = key
 	if err := c.createStream(); err != nil {
 		return err
 	}
@@ -285,7 +292,7 @@ func (c *client) play(key endpoint.Secret) error {
 		return err
 	}
 	if _, code, description := answer.info(); code != "NetStream.Play.Start" {
-		return c.hide(key, refusal(c.target, code, description))
+		return c.refusal(code, description)
 	}
 	return nil
 }

@@ -110,10 +110,23 @@ const (
 	capsModEx      = 4
 )
 
+// What a peer can do with a codec (Enhanced RTMP, FourCcInfoMask).
+const (
+	canDecode  = 1
+	canForward = 4
+)
+
 // announced returns the codecs that a peer lists: nil where it lists none.
-func announced(o map[string]any) []string {
+func announced(o map[string]any) (codecs []string) {
+	for _, name := range []string{"videoFourCcInfoMap", "audioFourCcInfoMap"} {
+		m, _ := o[name].(map[string]any)
+		for codec, v := range m {
+			if can, _ := v.(float64); int(can)&(canDecode|canForward) != 0 {
+				codecs = append(codecs, codec)
+			}
+		}
+	}
 	list, _ := o["fourCcList"].([]any)
-	var codecs []string
 	for _, v := range list {
 		if s, ok := v.(string); ok {
 			codecs = append(codecs, s)

@@ -79,6 +79,8 @@ func TestAnnouncedCodecs(t *testing.T) {
 		{map[string]any{}, nil},
 		{map[string]any{"fourCcList": "hvc1"}, nil},
 		{map[string]any{"fourCcList": []any{"hvc1", 5.0, nil, "*"}}, []string{"hvc1", "*"}},
+		{map[string]any{"videoFourCcInfoMap": map[string]any{"hvc1": 1.0, "av01": 2.0, "vp09": "x"}, "audioFourCcInfoMap": map[string]any{"Opus": 6.0}}, []string{"hvc1", "Opus"}},
+		{map[string]any{"videoFourCcInfoMap": []any{"hvc1"}}, nil},
 	} {
 		if got := announced(c.o); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%v: %v", c.o, got)

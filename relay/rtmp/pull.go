@@ -46,7 +46,7 @@ func (in *pullInput) play(ctx context.Context, to *flow.Flow, open func(*session
 	err = receive(c.conn, s, newIngest(to, in.env.Ledger), func(q command) (over bool) {
 		level, code, description := q.info()
 		if q.name == "onStatus" && level == "error" {
-			refused = c.hide(in.cfg.StreamKey, refusal(c.target, code, description))
+			refused = c.refusal(code, description)
 		}
 		return refused != nil || code == "NetStream.Play.Stop" || code == "NetStream.Play.Complete" || q.name == "close"
 	})

@@ -64,7 +64,7 @@ func (o *pushOutput) publish(ctx context.Context, to Destination, open func(*ses
 	err = o.fan.serve(c.conn, s, feed, func(q command) (over bool) {
 		level, code, description := q.info()
 		if q.name == "onStatus" && level == "error" {
-			refused = c.hide(to.StreamKey, refusal(c.target, code, description))
+			refused = c.refusal(code, description)
 		}
 		return refused != nil
 	}, call(0, "FCUnpublish", 0, nil, to.StreamKey.Reveal()), call(0, "deleteStream", 0, nil, c.stream))
