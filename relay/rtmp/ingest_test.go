@@ -236,10 +236,12 @@ func TestTimes(t *testing.T) {
 		{"below zero", []int64{10, wrap - 10, 50}, []int64{10, -10, 50}, 0},
 		{"back as far as may be", []int64{10_000, 5_000, 10_040}, []int64{10_000, 5_000, 10_040}, 0},
 		{"back", []int64{10_000, 10_040, 5_000, 5_040}, []int64{10_000, 10_040, 5_000, 5_040}, 2},
-		{"back to zero", []int64{wrap / 2, 0, 40}, []int64{wrap / 2, 0, 40}, 1},
+		{"across 31 bits, which are all", []int64{wrap/2 - 40, 0, 40}, []int64{wrap/2 - 40, wrap / 2, wrap/2 + 40}, 0},
+		{"across 31 bits, and back a little", []int64{wrap/2 - 40, 0, wrap/2 - 20, 40}, []int64{wrap/2 - 40, wrap / 2, wrap/2 - 20, wrap/2 + 40}, 0},
+		{"back to zero", []int64{wrap / 4, 0, 40}, []int64{wrap / 4, 0, 40}, 1},
 		{"ahead as far as may be", []int64{0, 10_040, 10_080}, []int64{0, 10_040, 10_080}, 0},
 		{"ahead", []int64{0, 10_041, 10_081}, []int64{0, 10_041, 10_081}, 1},
-		{"ahead by half of all there is", []int64{0, wrap / 2, wrap/2 + 40}, []int64{0, wrap / 2, wrap/2 + 40}, 1},
+		{"ahead by a quarter of all there is", []int64{0, wrap / 4, wrap/4 + 40}, []int64{0, wrap / 4, wrap/4 + 40}, 1},
 	} {
 		x := newIntake(t)
 		x.comes(video, 0, videoHeader(1))

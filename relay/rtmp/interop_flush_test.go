@@ -1,8 +1,6 @@
 package rtmp
 
 import (
-	"context"
-	"fmt"
 	"slices"
 	"testing"
 
@@ -26,14 +24,7 @@ func TestFrameIsNotHeldBack(t *testing.T) {
 			r := newRig(t)
 			tap, in := r.tap(), r.input(r.publishHere())
 			in.await(endpoint.Listening)
-			to := targetOf(fmt.Sprintf("rtmp://127.0.0.1:%d/in", r.port))
-			c, err := r.transport.call(context.Background(), r.env(), to, credentials{}, func(c *client) error {
-				return c.publish(endpoint.NewSecret("key"), 4096)
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.link.close()
+			c := r.called("in", func(c *client) error { return c.publish(endpoint.NewSecret("key"), 4096) })
 			if _, err := c.link.tcp.Write(slices.Concat(frame, second)); err != nil {
 				t.Fatal(err)
 			}

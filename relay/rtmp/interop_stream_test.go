@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -12,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	rtmpmsg "github.com/yutopp/go-rtmp/message"
+
+	"sluice/relay/endpoint"
 	"sluice/relay/flv"
 	"sluice/relay/media"
 )
@@ -132,7 +136,7 @@ func (s stream) is(t *testing.T, source stream, within time.Duration) {
 				t.Errorf("%s frame %d of %d is another one", kind, i, len(got))
 				break
 			}
-			if i > 0 && got[i].dts <= got[i-1].dts {
+			if i > 0 && got[i].dts <= got[i-1].dts && want[i].dts > want[i-1].dts {
 				t.Errorf("%s frame %d: DTS goes from %d ms to %d", kind, i, got[i-1].dts, got[i].dts)
 				break
 			}
@@ -228,4 +232,66 @@ func write(t *testing.T, name, text string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// messages reads an FLV file (FLV E.2 to E.4.1).
+func messages(t *testing.T, path string) (all []message) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const fileHeader, backPointer, tagHeader = 9, 4, 11
+	for b = b[fileHeader+backPointer:]; len(b) > tagHeader; {
+		n := tagHeader + int(uint24(b[1:]))
+		all = append(all, message{
+			kind: rtmpmsg.TypeID(b[0]), time: uint24(b[4:]) | uint32(b[7])<<24, data: slices.Clone(b[tagHeader:n]),
+		})
+		b = b[n+backPointer:]
+	}
+	return all
+}
+
+// A replay is a source that goes as fast as an output.
+type replay struct {
+	r     *rig
+	to    *ingest
+	out   outputRun
+	began time.Time
+	sent  uint64   // packets
+	key   uint64   // before the newest key frame
+	peers []uint64 // what was sent before each of the output's began
+}
+
+// replay returns one for an output that has one peer.
+func (r *rig) replay(out outputRun) *replay {
+	return &replay{r: r, to: newIngest(r.flow, &endpoint.Ledger{}), out: out, began: time.Now(), peers: []uint64{0}}
+}
+
+// send sends a message with a time, as if that had gone by, and waits until it
+// has gone out.
+func (f *replay) send(m message, at int64) {
+	f.r.t.Helper()
+	m.time = uint32(at)
+	f.to.take(m, f.began.Add(time.Duration(at)*time.Millisecond))
+	for _, p := range f.to.batch {
+		if p.RandomAccess {
+			f.key = f.sent
+		}
+		f.sent++
+	}
+	f.to.flush()
+	var want uint64
+	for _, before := range f.peers {
+		want += f.sent - before
+	}
+	eventually(f.r.t, "it has been sent", func() bool { return f.out.ledger.Sent.Load() == want })
+}
+
+// stream sends messages with their times moved.
+func (f *replay) stream(all []message, offset int64) {
+	f.r.t.Helper()
+	for _, m := range all {
+		f.send(m, offset+int64(m.time))
+	}
 }

@@ -171,6 +171,14 @@ func (l *link) tryOnce(fd uintptr) bool {
 // wrote is how many bytes were written below TLS.
 func (l *link) wrote() uint64 { return l.below.wrote.Load() }
 
+// closeWrite tells the peer that no more is sent.
+func (l *link) closeWrite() {
+	if l.tls != nil {
+		_ = l.tls.CloseWrite()
+	}
+	_ = l.tcp.CloseWrite()
+}
+
 // abort ends reads and writes that wait, and those to come.
 func (l *link) abort() {
 	l.over.Store(true)

@@ -192,6 +192,20 @@ func (v *visit) refuse(code, why string) error {
 	return nil
 }
 
+// seeOff waits for a client to leave whose session has ended in order. To hang
+// up on one that still speaks takes from it what it was sent last, and programs
+// report that as a failure.
+func (v *visit) seeOff(why error) {
+	switch {
+	case orderly(why):
+		v.link.closeWrite()
+	case !errors.Is(why, errUnpublished): // then it leaves by itself
+		return
+	}
+	_ = v.link.tcp.SetReadDeadline(time.Now().Add(goodbyeTime))
+	_, _ = io.CopyN(io.Discard, v.link, 1<<20)
+}
+
 // publish lets a client publish, for as long as it does.
 func (v *visit) publish(ctx context.Context, q command) error {
 	in := v.server.input(join(v.app, q.text(1)))
@@ -209,7 +223,9 @@ func (v *visit) publish(ctx context.Context, q command) error {
 	}
 	v.server.known(v.conn)
 	in.gate.Alone(s) // whoever it replaced publishes nothing any more
-	in.gate.Leave(s, survive(v.server.log, func() error { return in.receive(v.conn, s) }))
+	why := survive(v.server.log, func() error { return in.receive(v.conn, s) })
+	in.gate.Leave(s, why)
+	v.seeOff(why)
 	return nil
 }
 
@@ -226,6 +242,8 @@ func (v *visit) play(ctx context.Context, q command) error {
 		return v.refuse("NetStream.Play.Failed", string(why))
 	}
 	v.server.known(v.conn)
-	out.gate.Leave(s, survive(v.server.log, func() error { return out.send(v.conn, s) }))
+	why := survive(v.server.log, func() error { return out.send(v.conn, s) })
+	out.gate.Leave(s, why)
+	v.seeOff(why)
 	return nil
 }
