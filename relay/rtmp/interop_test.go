@@ -1,51 +1,109 @@
 package rtmp
 
 import (
-	"path/filepath"
+	"fmt"
 	"strings"
 	"testing"
 
 	"sluice/relay/endpoint"
 )
 
-// frames returns the checksum of every frame of a file or URL, by stream.
-func frames(t *testing.T, path string) map[string][]string {
-	t.Helper()
-	out := run(t, "ffmpeg", "-v", "error", "-nostdin", "-i", path, "-map", "0", "-c", "copy", "-f", "framemd5", "-")
-	all := make(map[string][]string)
-	for line := range strings.Lines(out) {
-		if strings.HasPrefix(line, "#") {
-			continue
+// A way is how a stream comes in and goes out.
+type way struct{ pulled, pushed, tls bool }
+
+func ways() (all []way) {
+	for _, tls := range []bool{false, true} {
+		for _, pulled := range []bool{false, true} {
+			all = append(all, way{pulled, false, tls}, way{pulled, true, tls})
 		}
-		f := strings.Split(strings.TrimSpace(line), ",")
-		all[f[0]] = append(all[f[0]], strings.TrimSpace(f[len(f)-1]))
 	}
 	return all
 }
 
-func TestFFmpegPublishesAndPlays(t *testing.T) {
-	r := newRig(t)
-	in, out := r.input(r.publishHere()), r.output(r.playHere())
-	in.await(endpoint.Listening)
-	out.await(endpoint.Listening)
-	file := filepath.Join(t.TempDir(), "played.flv")
-	player := start(t, "ffmpeg", "-v", "warning", "-nostdin", "-i", r.out(), "-map", "0", "-c", "copy", "-f", "flv", file)
-	out.await(endpoint.Connected)
-	source := clip(t, 4)
-	publisher := publish(t, source, r.in())
-	in.await(endpoint.Connected)
-	if err := publisher.wait(); err != nil {
-		t.Fatalf("the publisher ended with %v", err)
+func (w way) String() string {
+	in, out, by := "RTMP", "RTMP_PULL", "clear"
+	if w.pulled {
+		in = "RTMP_PULL"
 	}
-	in.await(endpoint.Listening)
-	out.stop() // which tells the player that it is over
-	if err := player.wait(); err != nil {
-		t.Errorf("the player ended with %v", err)
+	if w.pushed {
+		out = "RTMP_PUSH"
 	}
-	want, got := frames(t, source), frames(t, file)
-	for stream := range want {
-		if strings.Join(want[stream], " ") != strings.Join(got[stream], " ") {
-			t.Errorf("stream %s: %d frames, want the %d of the source unchanged", stream, len(got[stream]), len(want[stream]))
-		}
+	if w.tls {
+		by = "TLS"
 	}
+	return in + " to " + out + ", " + by
+}
+
+// TestFourWays lets a stream come in and go out in every way, clear and by TLS.
+// ffmpeg publishes, to us or to an nginx that we play from, and ffprobe plays,
+// from us or from an nginx that we publish to.
+func TestFourWays(t *testing.T) {
+	for _, way := range ways() {
+		t.Run(way.String(), func(t *testing.T) {
+			t.Parallel()
+			source := clip(t, 3)
+			authority := newAuthority(t)
+			r := newRig(t, authority.serves)
+			tap := r.tap()
+			var n *nginx
+			app := func(name string) string { return n.url(name) }
+			if way.pulled || way.pushed {
+				n = startNginx(t, "")
+				if way.tls {
+					port := authority.inFront(t, n.port)
+					app = func(name string) string { return fmt.Sprintf("rtmps://127.0.0.1:%d/%s", port, name) }
+				}
+			}
+			from, to := r.publishHere(), r.playHere()
+			from.TLS, to.TLS = way.tls, way.tls
+			publishTo, playFrom := r.in(), r.out()
+			if way.tls {
+				publishTo, playFrom = secure(publishTo), secure(playFrom)
+			}
+			if way.pulled {
+				from = InputConfig{URL: app("up"), StreamKey: endpoint.NewSecret("source")}
+				publishTo = n.url("up") + "/source"
+			}
+			if way.pushed {
+				to = pushTo(app("down"))
+				playFrom = n.url("down") + "/pushed"
+			}
+
+			in, out := r.input(from), r.output(to)
+			ready := endpoint.Listening
+			if way.pushed {
+				ready = endpoint.Connected
+			}
+			out.await(ready)
+			player := watch(t, playFrom)
+			if way.pushed {
+				n.plays("pushed")
+			}
+			out.await(endpoint.Connected)
+			ready = endpoint.Listening
+			if way.pulled {
+				ready = endpoint.Connected
+			}
+			in.await(ready)
+			publisher := publish(t, source, publishTo)
+			if err := publisher.wait(); err != nil {
+				t.Fatalf("the publisher ended with %v", err)
+			}
+			want := framesOf(t, source)
+			tap.whole(t, want, out)
+			out.stop() // which tells the player that it is over
+			player.saw().is(t, want, 0)
+		})
+	}
+}
+
+func secure(url string) string { return strings.Replace(url, "rtmp://", "rtmps://", 1) }
+
+// pushTo pushes to one server, or to two.
+func pushTo(apps ...string) OutputConfig {
+	cfg := OutputConfig{ChunkSize: 4096}
+	for _, app := range apps {
+		cfg.Destinations = append(cfg.Destinations, Destination{URL: app, StreamKey: endpoint.NewSecret("pushed")})
+	}
+	return cfg
 }
