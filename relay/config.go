@@ -63,6 +63,7 @@ type Input struct {
 	Uplink   string             `json:"uplink,omitempty" length:"1-32" doc:"NIC role; default: the default uplink"`
 	Enabled  bool               `json:"enabled" default:"true" doc:"false keeps the input and closes its sockets"`
 	Allow    endpoint.AllowList `json:"allow,omitempty" items:"0-256" doc:"CIDR prefixes that may connect, as a list or joined with ;. Empty: everyone"`
+	Program  int                `json:"program,omitzero" range:"1-65535" only:"SRT RTP" doc:"number of the programme that is taken from MPEG-TS where it is converted (RTMP outputs); default: the first with video or audio"`
 	SRT      *srt.Config        `json:"srt,omitempty" only:"SRT" required:"SRT" doc:"the object of protocol SRT"`
 	RTMP     *rtmp.InputConfig  `json:"rtmp,omitempty" only:"RTMP RTMP_PULL" required:"RTMP RTMP_PULL" doc:"the object of protocols RTMP and RTMP_PULL"`
 	RTP      *rtp.InputConfig   `json:"rtp,omitempty" only:"RTP" required:"RTP" doc:"the object of protocol RTP"`

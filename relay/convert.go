@@ -27,7 +27,7 @@ const (
 )
 
 // A stage converts what a flow carries for the outputs of another carriage. It
-// is made once for each flow and carriage, shared by all of them, and runs only
+// is made once for each flow and need, shared by all of them, and runs only
 // while one does:
 //
 //	flow -> remux.Demux or remux.Mux -> flow -> outputs
@@ -35,7 +35,7 @@ const (
 // What has the carriage already passes as it is. It is a flow.Source.
 type stage struct {
 	from, to *flow.Flow
-	want     media.Kind
+	key      conversionKey
 	log      *slog.Logger
 
 	mu    sync.Mutex
@@ -45,9 +45,8 @@ type stage struct {
 	at atomic.Pointer[conversion] // that is on, or was last
 }
 
-func newStage(from *flow.Flow, want media.Kind, l flow.Limits, log *slog.Logger) *stage {
-	s := &stage{from: from, to: flow.New(l), want: want, log: log.With("carriage", want.String())}
-	return s
+func newStage(from *flow.Flow, key conversionKey, l flow.Limits, log *slog.Logger) *stage {
+	return &stage{from: from, to: flow.New(l), key: key, log: log.With("to", key.want.String())}
 }
 
 // Open implements flow.Source.
@@ -83,7 +82,7 @@ func (s *stage) release() {
 // run converts until ctx is done.
 func (s *stage) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		c := newConversion(s.want)
+		c := newConversion(s.key)
 		s.at.Store(c)
 		if s.survive(func() { s.convert(ctx, c) }) {
 			return
@@ -107,7 +106,7 @@ func (s *stage) survive(f func()) (whole bool) {
 }
 
 func (s *stage) convert(ctx context.Context, c *conversion) {
-	cursor, err := s.from.Open(s.want)
+	cursor, err := s.from.Open(s.key.want)
 	if err != nil {
 		s.log.Error("conversion has nothing to read", "error", err)
 		return
@@ -154,10 +153,10 @@ type conversion struct {
 	alien atomic.Bool  // it was fed what is not media
 }
 
-func newConversion(want media.Kind) *conversion {
-	c := &conversion{want: want}
-	if want == media.FLV {
-		c.demux = remux.NewDemux(remux.Options{})
+func newConversion(key conversionKey) *conversion {
+	c := &conversion{want: key.want}
+	if key.want == media.FLV {
+		c.demux = remux.NewDemux(remux.Options{Program: uint16(key.program)})
 	} else {
 		c.mux = remux.NewMux()
 	}

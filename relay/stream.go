@@ -15,9 +15,9 @@ import (
 type stream struct {
 	config  Flow
 	flow    *flow.Flow
-	// stages convert the flow for outputs of another carriage, by that. They are
-	// there as soon as they were needed once, and run while they are.
-	stages map[media.Kind]*stage
+	// stages convert the flow for outputs that need it otherwise. They run while
+	// one does.
+	stages map[conversionKey]*stage
 	media  time.Time // since when the flow has media without a pause; zero while it has none
 	inputs  []*inputItem
 	outputs []*outputItem
@@ -66,23 +66,32 @@ func (s *stream) items() iter.Seq[*item] {
 	}
 }
 
+// A conversionKey tells stages of one flow apart.
+type conversionKey struct {
+	want    media.Kind
+	program int // of the source; 0: the first
+}
+
 // stage returns what an output is to read from, nil for the flow itself.
 func (s *stream) stage(o Output, log *slog.Logger) *stage {
-	want := carriage(o.Protocol)
+	key := conversionKey{want: carriage(o.Protocol)}
 	convert := false
 	for _, in := range s.config.Inputs {
-		convert = convert || carriage(in.Protocol) != want
+		convert = convert || carriage(in.Protocol) != key.want
+		if in.Enabled && InputStandby(s.config, in) == nil {
+			key.program = in.Program
+		}
 	}
 	if !convert {
 		return nil
 	}
 	if s.stages == nil {
-		s.stages = make(map[media.Kind]*stage)
+		s.stages = make(map[conversionKey]*stage)
 	}
-	if s.stages[want] == nil {
-		s.stages[want] = newStage(s.flow, want, limits(s.config), log.With("flow", s.config.ID))
+	if s.stages[key] == nil {
+		s.stages[key] = newStage(s.flow, key, limits(s.config), log.With("flow", s.config.ID))
 	}
-	return s.stages[want]
+	return s.stages[key]
 }
 
 // limits returns what a flow must remember for its outputs: one and a half

@@ -51,7 +51,7 @@ func TestSecretsAreNeverShown(t *testing.T) {
 	b.publish(t, "config/desired", document(1, ""), true)
 	l.next(t, 0, 10*time.Second, "config/accepted", nil)
 	l.next(t, 0, 10*time.Second, "config/reported", nil)
-	x.AwaitStates(t, 15*time.Second, map[string]string{"enc": "waiting", "a": "waiting", "b": "rejected", "c": "invalid", "d": "invalid"})
+	x.AwaitStates(t, 15*time.Second, map[string]string{"enc": "waiting", "a": "waiting", "b": "rejected", "c": "connecting", "d": "invalid"})
 
 	// A caller with a wrong passphrase is refused and told of.
 	harness.Start(t, harness.Need(t, "srt-live-transmit", "srt-tools"), []string{
