@@ -25,6 +25,7 @@ type Unit struct {
 	PTS, DTS int64 // 90 kHz, 33 bits; DTS is PTS where the packet has no other
 	Timed    bool  // there is a PTS
 	Ordered  bool  // there is a DTS of its own
+	Sized    bool  // the packet says how long it is: at most 64 KiB
 	// RandomAccess is the indicator of the packet in which the unit began.
 	RandomAccess bool
 	// Lost tells that something is missing between the unit before and this.
@@ -234,7 +235,7 @@ func (s *PES) shrink() {
 // parse reads the header of the unit (2.4.3.7).
 func (s *PES) parse(u *Unit) bool {
 	b := s.buf
-	u.Lost, u.RandomAccess = s.lost, s.entry
+	u.Lost, u.RandomAccess, u.Sized = s.lost, s.entry, s.want > 0
 	if len(b) < 6 {
 		s.malformed(u)
 		return false

@@ -364,3 +364,60 @@ func TestAV1(t *testing.T) {
 	out, _ = demux(t, remux.Options{}, checkTS(t, again))
 	check("with start codes", out)
 }
+
+// A picture that is longer than a PES packet which says its length can be goes
+// on in others, which have no time; one of which a part is missing is dropped.
+func TestLongPictures(t *testing.T) {
+	sets := []byte("\x00\x00\x01\x67\x42\xC0\x1E\xD9\x40\x00\x00\x01\x68\xCE\x3C\x80")
+	slice := append([]byte{0x65, 0x88}, bytes.Repeat([]byte{7}, 150_000)...)
+	long := append(append(bytes.Clone(sets), 0, 0, 1), slice...)
+	small := []byte("\x00\x00\x01\x41\x9A\x80")
+	for _, missing := range []bool{false, true} {
+		b := newBench(mpegts.Stream{Type: mpegts.H264})
+		b.unit(1000, append(append(bytes.Clone(sets), 0, 0, 1), slice[:100]...))
+		b.unit(1040, long[:65_000])
+		at := len(b.data)
+		b.unit(-1, long[65_000:130_000])
+		if missing {
+			b.data = append(b.data[:at+188], b.data[at+376:]...)
+		}
+		b.unit(-1, long[130_000:])
+		b.unit(1080, long[:61_000]) // not quite full, and alone
+		b.unit(1120, small)
+		out, d := b.messages(t)
+		want := []int{100, len(slice), 61_000 - len(sets) - 3, 3}
+		if missing {
+			want = []int{100, 61_000 - len(sets) - 3, 3}
+		}
+		if len(out) != len(want) {
+			t.Fatalf("missing %v: %d messages, want %d; %+v", missing, len(out), len(want), d.Counters())
+		}
+		for i, p := range out {
+			if len(p.Data) != 5+4+want[i] {
+				t.Errorf("missing %v: message %d: %d bytes, want %d", missing, i, len(p.Data), 9+want[i])
+			}
+		}
+		if n := d.Counters().Dropped["damaged"]; (n > 0) != missing {
+			t.Errorf("missing %v: %d damaged", missing, n)
+		}
+	}
+}
+
+// A PES packet that holds several pictures gives one message for each.
+func TestSeveralPictures(t *testing.T) {
+	b := newBench(mpegts.Stream{Type: mpegts.H264})
+	delimiter, small := "\x00\x00\x00\x01\x09\xF0", "\x00\x00\x01\x41\x9A\x80"
+	b.unit(1000, []byte(delimiter+"\x00\x00\x01\x67\x42\xC0\x1E\xD9\x40\x00\x00\x01\x68\xCE\x3C\x80\x00\x00\x01\x65\x88"))
+	b.unit(1040, []byte(delimiter+small))
+	b.unit(1080, []byte(delimiter+small+delimiter+small))
+	b.unit(1160, []byte(delimiter+small))
+	out, d := b.messages(t)
+	if len(out) != 5 || len(d.Counters().Dropped) > 0 {
+		t.Fatalf("%d messages, %+v", len(out), d.Counters())
+	}
+	for i, p := range out {
+		if p.DTS != int64(i)*40*90 || p.RandomAccess != (i == 0) {
+			t.Errorf("message %d: %d ms", i, p.DTS/90)
+		}
+	}
+}

@@ -137,3 +137,40 @@ func TestFromFLV(t *testing.T) {
 		})
 	}
 }
+
+// What GStreamer muxes comes through as well.
+func TestThroughMessagesFromGStreamer(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		video, audio []string
+	}{
+		{"H.264, AAC", []string{"openh264enc", "gop-size=25", "bitrate=400000"}, []string{"voaacenc", "!", "aacparse"}},
+		{"HEVC, Opus", []string{"x265enc", "key-int-max=25", "speed-preset=ultrafast", "option-string=pools=1:frame-threads=1"}, []string{"opusenc"}},
+		{"H.264, MP3", []string{"openh264enc", "gop-size=25", "bitrate=400000"}, []string{"lamemp3enc", "!", "mpegaudioparse"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "source.ts")
+			line := append([]string{"-q", "videotestsrc", "num-buffers=75", "pattern=smpte", "!", "video/x-raw,format=I420,width=320,height=180,framerate=25/1", "!"}, tt.video...)
+			line = append(line, "!", "mux.", "audiotestsrc", "wave=white-noise", "volume=0.3", "num-buffers=140", "samplesperbuffer=1024", "!", "audio/x-raw,rate=48000,channels=2", "!")
+			line = append(append(line, tt.audio...), "!", "mux.", "mpegtsmux", "name=mux", "!", "filesink", "location="+file)
+			run(t, "gst-launch-1.0", line...)
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			messages, d := demux(t, remux.Options{Hold: 500 * time.Millisecond}, data)
+			if c := d.Counters(); len(c.Dropped) > 0 || c.Repaired > 0 || c.Jumps > 0 {
+				t.Errorf("%+v", c)
+			}
+			for i := range messages {
+				messages[i].Arrival = time.Unix(1000, 0).Add(time.Duration(messages[i].DTS) * time.Second / 90000)
+			}
+			out, _ := mux(messages)
+			after := filepath.Join(t.TempDir(), "out.ts")
+			if err := os.WriteFile(after, checkTS(t, out), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			compareFiles(t, file, after, source{video: x264, audio: aac})
+		})
+	}
+}

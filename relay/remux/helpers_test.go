@@ -22,7 +22,7 @@ func run(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Fatalf("%s is needed: install the package ffmpeg", name)
+		t.Fatalf("%s is needed: see scripts/deps", name)
 	}
 	var faults bytes.Buffer
 	cmd := exec.Command(path, args...)

@@ -107,10 +107,12 @@ func split(b []byte, units [][]byte) [][]byte {
 
 var startCode = []byte{0, 0, 1}
 
-// Bounds of the parameter sets that are kept.
+// Bounds of what is kept.
 const (
 	maxSets = 32
 	maxSet  = 4096 // bytes
+
+	maxPicture = 8 << 20 // bytes
 )
 
 // A nalReader reads H.264 and HEVC.
@@ -130,7 +132,8 @@ type nalReader struct {
 	shuffled bool // pictures were seen out of order
 	lastPTS  int64
 	order    order
-	units    [][]byte // of the unit that is read
+	part     mpegts.Unit // a picture of which more may come
+	units    [][]byte    // of the unit that is read
 	frame    frame
 	scratch  []byte
 	duration int64 // of a frame, as last seen
@@ -156,10 +159,42 @@ func (r *nalReader) info() Info {
 
 func (r *nalReader) unfit() string { return "" }
 
+// nearFull is the length from which on a PES packet that says its length may
+// hold but the beginning of a picture: the rest follows in others, without a time.
+const nearFull = 60_000
+
 func (r *nalReader) read(u *mpegts.Unit, emit func(*frame), drop func(Drop, int)) {
-	if u.Damaged {
-		return // and counted by the PES
+	if len(r.part.Data) > 0 {
+		whole := r.part
+		r.part.Data = r.part.Data[:0]
+		switch goesOn := !u.Timed && !u.Lost && !u.Damaged; {
+		case goesOn && len(whole.Data)+len(u.Data) <= maxPicture:
+			r.part.Data = append(whole.Data, u.Data...)
+			if len(u.Data) < nearFull { // that was the last
+				whole.Data = r.part.Data
+				r.part.Data = r.part.Data[:0]
+				r.picture(&whole, emit, drop)
+			}
+			return
+		case u.Lost, u.Damaged && !u.Timed, goesOn:
+			drop(DropDamaged, 1)
+		default:
+			r.picture(&whole, emit, drop)
+		}
 	}
+	switch {
+	case u.Damaged: // and counted by the PES
+	case u.Sized && u.Timed && len(u.Data) >= nearFull:
+		kept := append(r.part.Data, u.Data...)
+		r.part = *u
+		r.part.Data = kept
+	default:
+		r.picture(u, emit, drop)
+	}
+}
+
+// picture reads a unit of one picture, or of several.
+func (r *nalReader) picture(u *mpegts.Unit, emit func(*frame), drop func(Drop, int)) {
 	r.units = splitNAL(u.Data, r.units[:0])
 	if len(r.units) == 0 {
 		drop(DropDamaged, 1)
