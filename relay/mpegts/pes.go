@@ -15,8 +15,8 @@ const (
 	// idleTime is how long after its last packet a unit of unknown length
 	// counts as whole.
 	idleTime = 400 * time.Millisecond
-	// tailsSeen is how many units in a row must have ended in a stuffed packet
-	// before stuffing counts as the end of one.
+	// tailsSeen is how many units must have ended in a stuffed packet, and none
+	// gone on after one, before stuffing counts as the end of a unit.
 	tailsSeen = 8
 )
 
@@ -66,7 +66,7 @@ type PES struct {
 	// stuffing. Where a stream was seen to do so, a unit of unknown length is
 	// handed over at its end instead of at the start of the next one.
 	stuffed bool // the last packet was
-	tails   int  // units in a row that ended so
+	tails   int  // units that ended so
 	early   bool // the unit was handed over at its stuffing
 	useless bool // stuffing does not mark the end in this stream
 }
