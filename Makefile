@@ -108,6 +108,10 @@ cross: go ## static programs for every platform, tarballs and Debian packages, i
 reproducible: go ## build it all twice, the second time in another folder, and compare
 	@DIST='$(DIST)' PLATFORMS='$(PLATFORMS)' COMMANDS='$(COMMANDS)' VERSION='$(VERSION)' scripts/reproducible
 
+.PHONY: buildroot-check
+buildroot-check: ## have a Buildroot checkout look at buildroot/: make buildroot-check BUILDROOT=DIR
+	@scripts/buildroot-check '$(BUILDROOT)'
+
 .PHONY: clean
 clean: ## remove what was built
 	@rm -rf bin dist run

@@ -30,8 +30,8 @@ func units(t *testing.T) []string {
 	return all
 }
 
-// version returns that of the systemd whose tools are here.
-func version(t *testing.T, analyze string) int {
+// systemdVersion returns that of the systemd whose tools are here.
+func systemdVersion(t *testing.T, analyze string) int {
 	t.Helper()
 	out, err := exec.Command(analyze, "--version").Output()
 	if err != nil {
@@ -62,7 +62,7 @@ func TestUnits(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if version(t, analyze) >= 254 { // where its settings are known
+	if systemdVersion(t, analyze) >= 254 { // where its settings are known
 		for _, file := range files(t, service+".d") {
 			copied := filepath.Join(dir, "sluiced.service.d", filepath.Base(file))
 			if err := os.MkdirAll(filepath.Dir(copied), 0o755); err != nil {
