@@ -220,7 +220,7 @@ func (p *served) delivered(now time.Time) {
 	p.feed.ledger.Sent.Add(p.load.packets)
 	p.feed.ledger.Bytes.Add(p.load.bytes)
 	if p.load.packets > 0 {
-		p.session.gave(p.load.bytes, now)
+		p.session.gave(p.load.bytes, p.feed.lack, now)
 	}
 	p.load.packets = 0
 	clear(p.load.chunks)

@@ -37,9 +37,10 @@ type feed struct {
 	// takes tells whether the peer takes a codec of Enhanced RTMP; nil: any.
 	takes func(codec string) bool
 
-	format   *media.Format // that the peer knows
-	base     int64         // DTS that is sent as zero
-	arena    []byte        // what was cut for this peer alone
+	format   *media.Format    // that the peer knows
+	lack     *endpoint.Reason // what of that it is not sent
+	base     int64            // DTS that is sent as zero
+	arena    []byte           // what was cut for this peer alone
 	overruns []time.Time
 }
 
@@ -70,9 +71,15 @@ func (f *feed) next(l *load, packets []media.Packet, now time.Time) error {
 			f.ledger.Drop(endpoint.DropFormat, 1)
 			continue
 		}
-		if err := f.check(p); err != nil {
-			f.ledger.Drop(endpoint.DropFormat, uint64(n-i))
-			return err
+		if codec := f.unfit(p.Track, p.Data); codec != "" {
+			why := f.leftOut(p.Track, codec)
+			if p.Track == media.Video {
+				f.ledger.Drop(endpoint.DropFormat, uint64(n-i))
+				return &endpoint.Error{Phase: endpoint.Unworkable, Reason: *why}
+			}
+			f.ledger.Drop(endpoint.DropFormat, 1)
+			f.lack = why
+			continue
 		}
 		f.follow(l, p)
 		l.chunks = append(l.chunks, f.chunks(first+uint64(i), p))
@@ -89,23 +96,28 @@ func (f *feed) tooSlow(now time.Time) bool {
 	return len(f.overruns) >= mostOverruns
 }
 
-// check tells whether the peer takes a packet's codec.
-func (f *feed) check(p *media.Packet) error {
-	if f.takes == nil {
-		return nil
+// unfit returns the codec of a message that the peer does not take, or "".
+func (f *feed) unfit(track int, data []byte) string {
+	if f.takes == nil || track == media.Data {
+		return ""
 	}
 	parse := flv.ParseAudio
-	switch p.Track {
-	case media.Video:
+	if track == media.Video {
 		parse = flv.ParseVideo
-	case media.Data:
-		return nil
 	}
-	if tag, _ := parse(p.Data); tag.Enhanced && tag.Codec != "" && !f.takes(tag.Codec) {
-		return endpoint.Fail(endpoint.Unworkable, nil, "codec",
-			"the stream's codec %s is not among those of Enhanced RTMP that the server lists: send another, or set enhanced to force", tag.Codec)
+	if tag, _ := parse(data); tag.Enhanced && tag.Codec != "" && !f.takes(tag.Codec) {
+		return tag.Codec
 	}
-	return nil
+	return ""
+}
+
+// leftOut says that a codec is not sent.
+func (f *feed) leftOut(track int, codec string) *endpoint.Reason {
+	const mend = "send another, or set enhanced to force"
+	if track == media.Video {
+		return endpoint.Because("codec", "video codec %s is not among those of Enhanced RTMP that the server lists: %s", codec, mend)
+	}
+	return endpoint.Because("codec", "audio codec %s is not among those of Enhanced RTMP that the server lists: video only; %s", codec, mend)
 }
 
 // follow appends the headers that the peer does not have yet.
@@ -117,11 +129,11 @@ func (f *feed) follow(l *load, p *media.Packet) {
 		f.base = p.DTS
 	}
 	for _, h := range p.Format.Headers {
-		if !f.knows(h) {
+		if !f.knows(h) && f.unfit(h.Track, h.Data) == "" {
 			l.chunks = append(l.chunks, f.cut(f.header(h, p)))
 		}
 	}
-	f.format = p.Format
+	f.format, f.lack = p.Format, nil
 }
 
 // knows tells whether the peer has a header. Those of one source that did not

@@ -78,6 +78,9 @@ func best(st *endpoint.OutputStatus, f figure) {
 	if f.acked.After(st.Acked) || st.RTT == 0 {
 		st.Acked, st.RTT = f.acked, f.RTT
 	}
+	if st.Reason == nil {
+		st.Reason = f.lack
+	}
 	if f.sent.After(st.Sent) {
 		st.Sent = f.sent
 	}

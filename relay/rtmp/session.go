@@ -31,7 +31,8 @@ type session struct {
 	received time.Time // when media last came
 	sent     time.Time
 	acked    time.Time
-	bytes    uint64 // of media
+	bytes    uint64           // of media
+	lack     *endpoint.Reason // what of the stream the peer does not get
 	asked    time.Time
 	figures  figure
 	gone     atomic.Bool
@@ -103,12 +104,12 @@ func (s *session) took(bytes uint64, at time.Time) {
 // beyond is confirmed together.
 const mostMarks = 4096
 
-// gave notes that media was written.
-func (s *session) gave(bytes uint64, at time.Time) {
+// gave notes that media was written, and what of the stream was left out.
+func (s *session) gave(bytes uint64, lack *endpoint.Reason, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.bytes += bytes
-	s.sent = at
+	s.sent, s.lack = at, lack
 	m := mark{s.conn.link.wrote(), s.bytes}
 	if n := len(s.marks); n >= mostMarks {
 		s.marks[n-1] = m
@@ -121,6 +122,7 @@ func (s *session) gave(bytes uint64, at time.Time) {
 type figure struct {
 	endpoint.Session
 	sent, acked, received time.Time
+	lack                  *endpoint.Reason
 }
 
 // askEvery is how often TCP is asked at most.
@@ -139,6 +141,7 @@ func (s *session) figure(ledger *endpoint.Ledger) figure {
 	}
 	f.ID, f.Peer, f.Since = s.id, s.conn.peer.String(), s.since
 	f.Bytes, f.sent, f.acked, f.received = s.bytes, s.sent, s.acked, s.received
+	f.lack = s.lack
 	return *f
 }
 
