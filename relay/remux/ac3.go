@@ -13,11 +13,21 @@ type dolby struct {
 	in Info
 }
 
+var ac3Start, eac3Start = sequenceHeader(flv.AC3, nil), sequenceHeader(flv.EAC3, nil)
+
 func newDolby(codec string) *dolby { return &dolby{Info{Codec: codec}} }
 
-func (d *dolby) header() []byte { return nil }
-func (d *dolby) info() Info     { return d.in }
-func (d *dolby) unfit() string  { return "" }
+// header is a sequence start without a body: there is nothing to configure, but
+// who looks for tracks looks for it.
+func (d *dolby) header() []byte {
+	if d.in.Codec == flv.EAC3 {
+		return eac3Start
+	}
+	return ac3Start
+}
+
+func (d *dolby) info() Info    { return d.in }
+func (d *dolby) unfit() string { return "" }
 
 // sync reads the header of a sync frame. first is false for one that belongs
 // to the frame before it.

@@ -162,7 +162,7 @@ func TestAudioFrames(t *testing.T) {
 			"E-AC-3 with a dependent frame",
 			mpegts.Stream{Type: mpegts.EAC3},
 			map[int64][]byte{1000: []byte("\x0B\x77\x00\x03\x3F\x86ab\x0B\x77\x40\x03\x3F\x86cd\x0B\x77\x00\x03\x3F\x86ef")},
-			"",
+			"\x90ec-3",
 			map[int64]string{0: "\x91ec-3\x0B\x77\x00\x03\x3F\x86ab\x0B\x77\x40\x03\x3F\x86cd", 32: "\x91ec-3\x0B\x77\x00\x03\x3F\x86ef"},
 		},
 	} {
