@@ -115,6 +115,7 @@ func (t *Transport) connect(ctx context.Context, env endpoint.Env, to target, qu
 		return nil, endpoint.Fail(endpoint.Unworkable, nil, "socket_failed", "the socket on %s is not TCP", env.Uplink.Name())
 	}
 	c := &client{conn: newConn(newLink(tcp)), target: to}
+	c.link.called = true
 	c.link.mark(env.DSCP)
 	err = c.settle(ctx, func(c *client) error { return c.begin(ctx, t.options.Roots, query) })
 	if err != nil {

@@ -646,6 +646,10 @@ func TestPushToItself(t *testing.T) {
 	p.pictures(100)
 	w.sees(99)
 	w.intact()
+	eventually(t, "all is acknowledged", func() bool {
+		push.Status()
+		return push.ledger.Bytes.Load() == 100*500 && push.ledger.BytesAcked.Load() == 100*500
+	})
 	push.stop()
 	in.await(endpoint.Listening)
 	balanced(t, push.ledger)

@@ -15,11 +15,12 @@ import (
 
 // A link is a TCP connection, with TLS or without. It counts what it sends.
 type link struct {
-	tcp   *net.TCPConn
-	raw   syscall.RawConn // nil where there is none: then it is closed already
-	tls   *tls.Conn       // nil: none
-	below *below
-	over  atomic.Bool // nothing is to wait for long any more
+	tcp    *net.TCPConn
+	raw    syscall.RawConn // nil where there is none: then it is closed already
+	tls    *tls.Conn       // nil: none
+	below  *below
+	over   atomic.Bool // nothing is to wait for long any more
+	called bool        // by this end
 
 	try    func(fd uintptr) bool // writes offered once
 	offers [][]byte

@@ -55,8 +55,10 @@ func (l *link) delivered() (bytes uint64, rtt time.Duration) {
 		if err != nil {
 			return
 		}
-		// The SYN of whoever called counts as one byte.
-		bytes, rtt = max(info.Bytes_acked, 1)-1, time.Duration(info.Rtt)*time.Microsecond
+		bytes, rtt = info.Bytes_acked, time.Duration(info.Rtt)*time.Microsecond
+		if l.called { // the SYN counts as one byte
+			bytes = max(bytes, 1) - 1
+		}
 	})
 	return bytes, rtt
 }
