@@ -35,7 +35,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 .PHONY: run
-run: go ## a whole system on this machine: broker, box, test picture, four outputs; Ctrl-C ends it
+run: go ## a whole system on this machine: broker, box, test picture, five outputs; Ctrl-C ends it
 	@scripts/run
 
 .PHONY: build

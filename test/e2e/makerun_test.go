@@ -58,8 +58,8 @@ func TestMakeRun(t *testing.T) {
 	// Every line that is offered works: ffprobe plays what ffplay would.
 	said := string(out.Bytes())
 	playable := regexp.MustCompile(`(?m)^ *ffplay '?([^'\n]+)'?$`).FindAllStringSubmatch(said, -1)
-	if len(playable) != 5 {
-		t.Fatalf("%d things to play instead of 4 and one to add:\n%s", len(playable), said)
+	if len(playable) != 6 {
+		t.Fatalf("%d things to play instead of 5 and one to add:\n%s", len(playable), said)
 	}
 	add := regexp.MustCompile(`(?m)^ *(bin/sluicectl .* output add .*)$`).FindString(said)
 	shell := exec.Command("bash", "-c", add)
@@ -130,7 +130,7 @@ func probe(t *testing.T, url string) {
 }
 
 // freeBlock returns the first of the ports that make run uses.
-func freeBlock(t *testing.T) int { return relaytest.FreePorts(t, 0, 80, 83, 100, 101, 104, 106, 110) }
+func freeBlock(t *testing.T) int { return relaytest.FreePorts(t, 0, 80, 83, 100, 101, 104, 106, 108, 110) }
 
 // processesOf returns the command lines of processes, by id, that are of a
 // group or were started with a directory in their arguments.
