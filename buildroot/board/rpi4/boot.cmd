@@ -1,31 +1,37 @@
-# Which slot is started: the first in BOOT_ORDER that has attempts left. RAUC
+# Which slot is started: the first of BOOT_ORDER that has attempts left. RAUC
 # gives a slot its attempts back when the firmware has proved itself.
 test -n "${BOOT_ORDER}" || setenv BOOT_ORDER "A B"
 test -n "${BOOT_A_LEFT}" || setenv BOOT_A_LEFT 3
 test -n "${BOOT_B_LEFT}" || setenv BOOT_B_LEFT 0
 
-setenv slot
-for s in "${BOOT_ORDER}"; do
-	if test "x${slot}" != "x"; then
-		true
-	elif test "x${s}" = "xA" && test ${BOOT_A_LEFT} -gt 0; then
-		setexpr BOOT_A_LEFT ${BOOT_A_LEFT} - 1
-		setenv slot A
-		setenv part 2
-		setenv label rootfs-a
-	elif test "x${s}" = "xB" && test ${BOOT_B_LEFT} -gt 0; then
-		setexpr BOOT_B_LEFT ${BOOT_B_LEFT} - 1
-		setenv slot B
-		setenv part 3
-		setenv label rootfs-b
-	fi
-done
-if test "x${slot}" = "x"; then
-	echo "Neither slot has proved itself: both are tried again"
+setenv first A
+if test "${BOOT_ORDER}" = "B A" || test "${BOOT_ORDER}" = "B"; then
+	setenv first B
+fi
+setenv slot none
+if test "${first}" = "B" && test ${BOOT_B_LEFT} -gt 0; then
+	setenv slot B
+elif test ${BOOT_A_LEFT} -gt 0; then
+	setenv slot A
+elif test ${BOOT_B_LEFT} -gt 0; then
+	setenv slot B
+fi
+
+if test "${slot}" = "none"; then
+	echo "No slot has proved itself: both are tried again"
 	setenv BOOT_A_LEFT 3
 	setenv BOOT_B_LEFT 3
 	saveenv
 	reset
+fi
+if test "${slot}" = "A"; then
+	setexpr BOOT_A_LEFT ${BOOT_A_LEFT} - 1
+	setenv part 2
+	setenv label rootfs-a
+else
+	setexpr BOOT_B_LEFT ${BOOT_B_LEFT} - 1
+	setenv part 3
+	setenv label rootfs-b
 fi
 saveenv
 
