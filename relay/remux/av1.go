@@ -47,6 +47,8 @@ func (r *av1Reader) info() Info {
 
 func (r *av1Reader) unfit() string { return "" }
 
+func (r *av1Reader) end(func(*frame), func(Drop, int)) {}
+
 func (r *av1Reader) read(u *mpegts.Unit, emit func(*frame), drop func(Drop, int)) {
 	switch {
 	case u.Damaged:

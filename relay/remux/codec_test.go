@@ -384,10 +384,11 @@ func TestLongPictures(t *testing.T) {
 		b.unit(-1, long[130_000:])
 		b.unit(1080, long[:61_000]) // not quite full, and alone
 		b.unit(1120, small)
+		b.unit(1160, append(append([]byte(nil), small...), make([]byte, 60_000)...)) // and the last
 		out, d := b.messages(t)
-		want := []int{100, len(slice), 61_000 - len(sets) - 3, 3}
+		want := []int{100, len(slice), 61_000 - len(sets) - 3, 3, 3}
 		if missing {
-			want = []int{100, 61_000 - len(sets) - 3, 3}
+			want = []int{100, 61_000 - len(sets) - 3, 3, 3}
 		}
 		if len(out) != len(want) {
 			t.Fatalf("missing %v: %d messages, want %d; %+v", missing, len(out), len(want), d.Counters())

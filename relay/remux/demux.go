@@ -46,6 +46,7 @@ type Demux struct {
 
 	source *media.Format
 	now    time.Time
+	out    func(media.Packet) // during a call
 
 	pat       mpegts.Assembler
 	patCRC    uint32
@@ -129,6 +130,7 @@ func (d *Demux) Feed(p media.Packet, out func(media.Packet)) {
 		return
 	}
 	d.at(p.Arrival)
+	d.out = out
 	for b := p.Data; len(b) >= mpegts.PacketSize; b = b[mpegts.PacketSize:] {
 		d.packet(mpegts.Packet(b[:mpegts.PacketSize]))
 	}
@@ -147,6 +149,7 @@ func (d *Demux) Feed(p media.Packet, out func(media.Packet)) {
 // milliseconds while nothing is fed.
 func (d *Demux) Tick(now time.Time, out func(media.Packet)) {
 	d.at(now)
+	d.out = out
 	for _, t := range []*track{d.video, d.audio} {
 		if t != nil {
 			d.current = t
@@ -174,6 +177,7 @@ func (d *Demux) Flush(out func(media.Packet)) {
 		if t != nil {
 			d.current = t
 			t.pes.Flush(d.onUnit)
+			t.reader.end(d.onFrame, d.onDrop)
 			d.count(t)
 		}
 	}
@@ -265,7 +269,8 @@ func (d *Demux) take(f *frame) {
 	d.counters.repaired.Store(d.times.repaired)
 }
 
-// retire ends a track in favour of another. What it still holds is given up.
+// retire ends a track in favour of another. What it still holds before the
+// stream has begun is given up.
 func (d *Demux) retire(old, now *track) {
 	if old == now {
 		return

@@ -31,6 +31,8 @@ type reader interface {
 	// read takes a unit, with its times unwrapped. It calls emit for each
 	// frame, which is valid during the call.
 	read(u *mpegts.Unit, emit func(*frame), drop func(Drop, int))
+	// end hands over what was kept for what might come, at the end.
+	end(emit func(*frame), drop func(Drop, int))
 	info() Info
 	// unfit says why no message can carry what was found in the stream, empty
 	// while one can.

@@ -193,6 +193,14 @@ func (r *nalReader) read(u *mpegts.Unit, emit func(*frame), drop func(Drop, int)
 	}
 }
 
+func (r *nalReader) end(emit func(*frame), drop func(Drop, int)) {
+	if len(r.part.Data) > 0 {
+		whole := r.part
+		r.part.Data = nil
+		r.picture(&whole, emit, drop)
+	}
+}
+
 // picture reads a unit of one picture, or of several.
 func (r *nalReader) picture(u *mpegts.Unit, emit func(*frame), drop func(Drop, int)) {
 	r.units = splitNAL(u.Data, r.units[:0])

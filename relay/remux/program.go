@@ -291,6 +291,9 @@ func (d *Demux) assign() {
 	}
 	d.roles[mpegts.PIDPAT] = rolePAT // last: no table takes it away
 	if video != d.video || audio != d.audio {
+		if d.started {
+			d.release(d.out, true)
+		}
 		d.retire(d.video, video)
 		d.retire(d.audio, audio)
 		d.video, d.audio = video, audio

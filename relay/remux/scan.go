@@ -99,6 +99,8 @@ func (s *scanner) read(u *mpegts.Unit, emit func(*frame), drop func(Drop, int)) 
 	}
 }
 
+func (s *scanner) end(func(*frame), func(Drop, int)) {}
+
 func (s *scanner) take(b []byte, emit func(*frame), drop func(Drop, int)) {
 	data, samples, rate, ok := s.syntax.take(b)
 	t := s.now()

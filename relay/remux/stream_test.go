@@ -411,3 +411,16 @@ func TestWithoutDTS(t *testing.T) {
 		compareFiles(t, file, again, source{video: video, audio: aac})
 	}
 }
+
+// A source that moves its tracks to other PIDs loses no frame.
+func TestNewPIDs(t *testing.T) {
+	_, a := source{seconds: 2, video: append(x264, "-g", "25"), audio: aac}.make(t)
+	_, b := source{seconds: 2, video: append(x264, "-g", "25"), audio: aac, mux: []string{"-mpegts_start_pid", "0x200", "-output_ts_offset", "2"}}.make(t)
+	first, _ := demux(t, remux.Options{}, a)
+	second, _ := demux(t, remux.Options{}, b)
+	out, d := demux(t, remux.Options{}, append(bytes.Clone(a), b...))
+	// Only the last picture, whose end nothing tells, may be missing.
+	if n := len(first) + len(second); len(out) < n-1 || len(out) > n || d.Counters().Jumps > 0 {
+		t.Errorf("%d messages, want %d; %+v", len(out), n, d.Counters())
+	}
+}
