@@ -228,7 +228,11 @@ func (c *command) showOutput(o output) error {
 		if ms := advised(f.SRT); ms > 0 {
 			advice = fmt.Sprintf("%d ms or more advised", ms)
 		}
-		c.line("Network   ", fmt.Sprintf("round trip %.1f ms", f.RTTMs), fmt.Sprintf("latency %.0f ms", f.LatencyMs), advice)
+		latency := ""
+		if f.LatencyMs > 0 { // of SRT
+			latency = fmt.Sprintf("latency %.0f ms", f.LatencyMs)
+		}
+		c.line("Network   ", fmt.Sprintf("round trip %.1f ms", f.RTTMs), latency, advice)
 	}
 	c.line("Peers     ", count(uint64(len(f.Sessions)), "now"), count(f.Reconnections, "reconnections"), count(f.Refused, "refused"))
 	if len(f.Destinations) > 0 {
