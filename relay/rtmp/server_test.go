@@ -113,6 +113,9 @@ func TestWhatToPlay(t *testing.T) {
 	if p := out.Status().Playback; len(p) != 1 || p[0] != (endpoint.Playback{Scheme: "rtmp", Port: r.port, Path: "/live/stage"}) {
 		t.Errorf("playback %+v", p)
 	}
+	r.input(r.publishHere()).await(endpoint.Listening) // so that the server stays
+	out.stop()
+	refusedBy(t, "what was stopped", r.callFrom("127.0.0.1", "live").plays("stage"), "NetStream.Play.StreamNotFound")
 }
 
 // TestOrder: who asks out of order is let go, and who asks for what there is
@@ -346,6 +349,13 @@ func TestRenewedUplink(t *testing.T) {
 	}
 	_ = player.over()
 	next.await(endpoint.Listening)
+	r.transport.mu.Lock()
+	for _, s := range r.transport.servers {
+		if s.generation != r.up.Generation() {
+			t.Error("it listens on sockets of before")
+		}
+	}
+	r.transport.mu.Unlock()
 	r.publisher().pictures(10)
 	eventually(t, "the next one is published to", func() bool { return r.flow.Next() == 10 })
 
