@@ -44,8 +44,8 @@ func (e outputEnd) run(ctx context.Context) error {
 	return e.Run(ctx, e.from)
 }
 
-func (e outputEnd) phase() endpoint.Phase         { return e.Status().Phase }
-func (e outputEnd) gate() (endpoint.Gate, bool)   { g, ok := e.Output.(endpoint.Gate); return g, ok }
+func (e outputEnd) phase() endpoint.Phase       { return e.Status().Phase }
+func (e outputEnd) gate() (endpoint.Gate, bool) { g, ok := e.Output.(endpoint.Gate); return g, ok }
 
 // A runner keeps one item running: it waits for the uplink, makes an endpoint,
 // runs it, and after a failure makes and runs the next. A configuration that

@@ -13,12 +13,12 @@ import (
 // A stream is a configured flow at work. Its flow.Flow lives as long as the
 // flow's id is configured, so that outputs outlive the inputs.
 type stream struct {
-	config  Flow
-	flow    *flow.Flow
+	config Flow
+	flow   *flow.Flow
 	// stages convert the flow for outputs that need it otherwise. They run while
 	// one does.
-	stages map[conversionKey]*stage
-	media  time.Time // since when the flow has media without a pause; zero while it has none
+	stages  map[conversionKey]*stage
+	media   time.Time // since when the flow has media without a pause; zero while it has none
 	inputs  []*inputItem
 	outputs []*outputItem
 }
