@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -178,6 +179,22 @@ func (l *link) closeWrite() {
 		_ = l.tls.CloseWrite()
 	}
 	_ = l.tcp.CloseWrite()
+}
+
+// drain waits for the peer to leave, and takes what it still says.
+func (l *link) drain() {
+	_ = l.tcp.SetReadDeadline(time.Now().Add(goodbyeTime))
+	_, _ = io.CopyN(io.Discard, l, 1<<20)
+}
+
+// seeOff ends a connection whose session has ended in order, and waits for the
+// peer to do so. To close one on which something is unread would take from the
+// peer what it does not have yet (RFC 1122 section 4.2.2.13).
+func (l *link) seeOff(why error) {
+	if orderly(why) {
+		l.closeWrite()
+		l.drain()
+	}
 }
 
 // abort ends reads and writes that wait, and those to come.

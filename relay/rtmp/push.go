@@ -71,6 +71,7 @@ func (o *pushOutput) publish(ctx context.Context, to Destination, open func(*ses
 	if refused != nil {
 		return refused
 	}
+	c.link.seeOff(err)
 	return err
 }
 

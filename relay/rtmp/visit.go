@@ -183,27 +183,13 @@ func (v *visit) refuse(code, why string) error {
 	if err := v.answer(onStatus(streamID, status{"error", code, why})); err != nil {
 		return nil
 	}
-	_ = v.link.tcp.CloseWrite()
+	v.link.closeWrite()
 	_ = v.link.tcp.SetReadDeadline(time.Now().Add(goodbyeTime))
 	if v.link.over.Load() { // others need its place
 		return nil
 	}
 	_, _ = io.CopyN(io.Discard, v.link, 1<<20)
 	return nil
-}
-
-// seeOff waits for a client to leave whose session has ended in order. To hang
-// up on one that still speaks takes from it what it was sent last, and programs
-// report that as a failure.
-func (v *visit) seeOff(why error) {
-	switch {
-	case orderly(why):
-		v.link.closeWrite()
-	case !errors.Is(why, errUnpublished): // then it leaves by itself
-		return
-	}
-	_ = v.link.tcp.SetReadDeadline(time.Now().Add(goodbyeTime))
-	_, _ = io.CopyN(io.Discard, v.link, 1<<20)
 }
 
 // publish lets a client publish, for as long as it does.
@@ -225,7 +211,9 @@ func (v *visit) publish(ctx context.Context, q command) error {
 	in.gate.Alone(s) // whoever it replaced publishes nothing any more
 	why := survive(v.server.log, func() error { return in.receive(v.conn, s) })
 	in.gate.Leave(s, why)
-	v.seeOff(why)
+	if errors.Is(why, errUnpublished) {
+		v.link.drain() // programs take it for a failure if they are hung up on
+	}
 	return nil
 }
 
@@ -244,6 +232,6 @@ func (v *visit) play(ctx context.Context, q command) error {
 	v.server.known(v.conn)
 	why := survive(v.server.log, func() error { return out.send(v.conn, s) })
 	out.gate.Leave(s, why)
-	v.seeOff(why)
+	v.link.seeOff(why)
 	return nil
 }
