@@ -130,7 +130,9 @@ func probe(t *testing.T, url string) {
 }
 
 // freeBlock returns the first of the ports that make run uses.
-func freeBlock(t *testing.T) int { return relaytest.FreePorts(t, 0, 80, 83, 100, 101, 104, 106, 108, 110) }
+func freeBlock(t *testing.T) int {
+	return relaytest.FreePorts(t, 0, 80, 83, 100, 101, 104, 106, 108, 110)
+}
 
 // processesOf returns the command lines of processes, by id, that are of a
 // group or were started with a directory in their arguments.

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -176,5 +177,91 @@ func TestStreamsAreConvertedBothWays(t *testing.T) {
 		if d := got - want; max(d, -d) > 20*time.Millisecond {
 			t.Errorf("%s: sound is %v later than it was", what, d)
 		}
+	}
+}
+
+// serveRTMP is nginx, which takes and gives streams at a port.
+func serveRTMP(t *testing.T, port int) {
+	t.Helper()
+	dir := t.TempDir()
+	conf := filepath.Join(dir, "nginx.conf")
+	write(t, conf, fmt.Sprintf(`
+load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
+daemon off; user root; worker_processes 1; pid %s/pid; error_log stderr;
+events { worker_connections 64; }
+rtmp { server { listen 127.0.0.1:%d; application app { live on; } } }
+`, dir, port))
+	harness.Start(t, harness.Need(t, "nginx", "nginx"), []string{"-p", dir, "-c", conf, "-e", "stderr"}, nil)
+	harness.Await(t, 10*time.Second, "nginx listens", func() bool { return tcpListening(port) })
+}
+
+// A source that is started again and again leaves the push connected, and the
+// times that arrive at the server rise.
+func TestPushOutlivesItsSource(t *testing.T) {
+	t.Parallel()
+	restarts := 3
+	if harness.Long() {
+		restarts = 10
+	}
+	b := startBroker(t)
+	x := startBox(t, b)
+	l := b.listen(t)
+	port := tcpPort(t)
+	serveRTMP(t, port)
+	d := document{version: 1, input: udpPort(t), outputs: []string{rtmpPush("push", fmt.Sprintf("rtmp://127.0.0.1:%d/app", port), "stage")}}
+	publish(t, b, l, d)
+	x.AwaitStates(t, 15*time.Second, map[string]string{"enc": "waiting", "push": "no_source"})
+	encode := func() *harness.Process {
+		return harness.Start(t, harness.Need(t, "ffmpeg", "ffmpeg"), []string{
+			"-v", "error", "-nostdin", "-re", "-f", "lavfi", "-i", "testsrc2=size=160x90:rate=25", "-f", "lavfi", "-i", "sine=sample_rate=48000",
+			"-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-c:a", "aac", "-f", "mpegts",
+			fmt.Sprintf("srt://127.0.0.1:%d?mode=caller&latency=120000&pkt_size=1316", d.input),
+		}, nil)
+	}
+	source := encode()
+	x.AwaitStates(t, 20*time.Second, map[string]string{"push": "connected"})
+	player := harness.Start(t, harness.Need(t, "ffprobe", "ffmpeg"), []string{
+		"-v", "error", "-show_entries", "packet=codec_type,dts_time", "-of", "csv=p=0", fmt.Sprintf("rtmp://127.0.0.1:%d/app/stage", port),
+	}, nil)
+	packets := func() int { return bytes.Count(player.Out.Bytes(), []byte("\n")) }
+	arrives := func(when string) {
+		t.Helper()
+		before := packets()
+		harness.Await(t, 30*time.Second, when+", the stream arrives", func() bool { return packets() > before+80 })
+	}
+	arrives("at first")
+	for i := range restarts {
+		source.Stop()
+		x.AwaitStates(t, 20*time.Second, map[string]string{"enc": "waiting"})
+		source = encode()
+		arrives(fmt.Sprintf("after restart %d", i+1))
+	}
+	last := make(map[string]float64)
+	for line := range strings.Lines(string(player.Out.Bytes())) {
+		kind, dts, ok := strings.Cut(strings.TrimRight(line, ",\n"), ",")
+		at, err := strconv.ParseFloat(dts, 64)
+		if !ok || err != nil {
+			continue // being written
+		}
+		if was, met := last[kind]; met && at <= was {
+			t.Errorf("%s goes from %v s to %v s", kind, was, at)
+		}
+		last[kind] = at
+	}
+	if len(last) != 2 || last["video"] < float64(restarts) {
+		t.Errorf("the last times are %v", last)
+	}
+	var telemetry struct {
+		Flows []struct {
+			Outputs []struct {
+				Reconnections uint64 `json:"reconnections"`
+			} `json:"outputs"`
+		} `json:"flows"`
+	}
+	if err := json.Unmarshal(x.Ctl(t, "get", "telemetry"), &telemetry); err != nil {
+		t.Fatal(err)
+	}
+	if n := telemetry.Flows[0].Outputs[0].Reconnections; n != 0 {
+		t.Errorf("the push was connected anew %d times", n)
 	}
 }
