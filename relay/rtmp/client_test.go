@@ -268,6 +268,7 @@ func TestCodecsOfServers(t *testing.T) {
 // TestOrderlyPush looks at what a server gets: the chunk size, metadata as a
 // publisher sends it, times from zero, and the words of an orderly end.
 func TestOrderlyPush(t *testing.T) {
+	needsTCPInfo(t)
 	t.Parallel()
 	const size = 8192
 	r := newRig(t)
@@ -629,6 +630,7 @@ func TestPull(t *testing.T) {
 
 // TestPushToItself publishes and plays by our own server, there and back.
 func TestPushToItself(t *testing.T) {
+	needsTCPInfo(t)
 	t.Parallel()
 	a, b := newRig(t), newRig(t)
 	in, out := b.input(b.publishHere()), b.output(b.playHere())

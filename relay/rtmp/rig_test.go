@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sluice/relay/endpoint"
 	"sluice/relay/flow"
 	"sluice/relay/relaytest"
@@ -152,6 +154,20 @@ func (r *rig) playHere() OutputConfig {
 
 func (r *rig) in() string  { return fmt.Sprintf("rtmp://127.0.0.1:%d/in/key", r.port) }
 func (r *rig) out() string { return fmt.Sprintf("rtmp://127.0.0.1:%d/live/stage", r.port) }
+
+// needsTCPInfo leaves a test out where nobody says what TCP has delivered: an
+// emulator of another processor does not.
+func needsTCPInfo(t *testing.T) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err != nil || info.Rto == 0 {
+		t.Skip("there is no TCP_INFO")
+	}
+}
 
 // eventually waits until a condition holds.
 func eventually(t *testing.T, what string, holds func() bool) {

@@ -534,6 +534,7 @@ func TestStopWithStuckPlayer(t *testing.T) {
 
 // TestSessionsInFigures: bytes are counted, and those that the peer's host has.
 func TestSessionsInFigures(t *testing.T) {
+	needsTCPInfo(t)
 	t.Parallel()
 	r := newRig(t)
 	in, out := r.input(r.publishHere()), r.output(r.playHere())
