@@ -21,6 +21,7 @@ sed -e "s|@COMPATIBLE@|sluice-$board|" -e "s|@BOOTLOADER@|$bootloader|" -e "s|@G
 keyring=$(setting BR2_PACKAGE_SLUICE_UPDATE_KEYRING)
 if [ -n "$keyring" ]; then
 	install -m 644 "$keyring" "$target/etc/rauc/keyring.pem"
+	printf '\n[keyring]\npath=/etc/rauc/keyring.pem\n' >>"$target/etc/rauc/system.conf"
 else
 	rm -f "$target/etc/rauc/keyring.pem"
 	echo "sluice: BR2_PACKAGE_SLUICE_UPDATE_KEYRING is empty: this box will take no update"
