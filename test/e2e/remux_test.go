@@ -115,7 +115,10 @@ func TestStreamsAreConvertedBothWays(t *testing.T) {
 	b := startBroker(t)
 	x := startBox(t, b)
 	l := b.listen(t)
-	srtIn, rtpIn, port, srtOut, rtpOut := udpPort(t), udpPort(t), tcpPort(t), udpPort(t), udpPort(t)
+	srtIn, rtpIn, port, srtOut, rtpOut, backOut := udpPort(t), udpPort(t), tcpPort(t), udpPort(t), udpPort(t), udpPort(t)
+	nginx := tcpPort(t)
+	serveRTMP(t, nginx)
+	server := fmt.Sprintf("rtmp://127.0.0.1:%d/app", nginx)
 	document := fmt.Appendf(nil, `{
   "schema": "sluice.config/v1", "version": 1, "client_token": "convert",
   "state": {
@@ -123,15 +126,19 @@ func TestStreamsAreConvertedBothWays(t *testing.T) {
     "flows": [
       {"id": "ts", "name": "From SRT",
        "inputs": [{"id": "srt", "protocol": "SRT", "srt": {"mode": "listener", "port": %d, "latency_ms": %d}}],
-       "outputs": [%s, %s]},
+       "outputs": [%s, %s, %s]},
       {"id": "rtp", "name": "From RTP",
        "inputs": [{"id": "rtp-in", "protocol": "RTP", "rtp": {"port": %d}}],
+       "outputs": [%s, %s]},
+      {"id": "back", "name": "From a server",
+       "inputs": [{"id": "pull", "protocol": "RTMP_PULL", "rtmp": {"url": %q, "stream_key": "from-rtp"}}],
        "outputs": [%s]},
       {"id": "hub", "name": "From RTMP",
        "inputs": [{"id": "rtmp", "protocol": "RTMP", "rtmp": {"port": %d, "app": "in", "stream_key": "hub"}}],
        "outputs": [%s, %s]}
     ]}}`, srtIn, srtLatency, rtmpPull("players", port, "", ""), rtmpPush("push", fmt.Sprintf("rtmp://127.0.0.1:%d/in", port), "hub"),
-		rtpIn, rtmpPull("rtp-players", port, "", ""), port, srtListener("srt-out", srtOut, ""), rtpOutput("rtp-out", rtpOut, `, "encapsulation": "udp"`))
+		rtmpPush("nginx", server, "from-srt"), rtpIn, rtmpPull("rtp-players", port, "", ""), rtmpPush("rtp-nginx", server, "from-rtp"),
+		server, srtListener("back-out", backOut, ""), port, srtListener("srt-out", srtOut, ""), rtpOutput("rtp-out", rtpOut, `, "encapsulation": "udp"`))
 	b.publish(t, "config/desired", document, true)
 	l.next(t, 0, 10*time.Second, "config/accepted", nil)
 	x.AwaitStates(t, 15*time.Second, map[string]string{"srt": "waiting", "rtmp": "stalled", "push": "no_source", "players": "waiting"})
@@ -147,11 +154,15 @@ func TestStreamsAreConvertedBothWays(t *testing.T) {
 	}
 	encoder := harness.Start(t, harness.Need(t, "ffmpeg", "ffmpeg"), encode, nil)
 	x.AwaitStates(t, 20*time.Second, map[string]string{
-		"srt": "receiving", "rtp-in": "receiving", "rtmp": "receiving", "push": "connected", "rtp-out": "sending",
+		"srt": "receiving", "rtp-in": "receiving", "rtmp": "receiving", "pull": "receiving",
+		"push": "connected", "nginx": "connected", "rtp-nginx": "connected", "rtp-out": "sending",
 	})
 	urls := map[string]string{
 		"SRT to RTMP_PULL":           fmt.Sprintf("rtmp://127.0.0.1:%d/live/players", port),
 		"RTP to RTMP_PULL":           fmt.Sprintf("rtmp://127.0.0.1:%d/live/rtp-players", port),
+		"SRT to RTMP_PUSH to nginx":  server + "/from-srt",
+		"RTP to RTMP_PUSH to nginx":  server + "/from-rtp",
+		"RTMP_PULL to SRT":           fmt.Sprintf("srt://127.0.0.1:%d?mode=caller&latency=120000", backOut),
 		"SRT to RTMP_PUSH to SRT":    fmt.Sprintf("srt://127.0.0.1:%d?mode=caller&latency=120000", srtOut),
 		"SRT to RTMP_PUSH to RTP/TS": fmt.Sprintf("udp://127.0.0.1:%d?fifo_size=100000&overrun_nonfatal=1", rtpOut),
 	}
