@@ -49,7 +49,7 @@ func TestIdentity(t *testing.T) {
 		lay(t, dir, map[string]string{"proc/sys/kernel/hostname": "", "var/x": ""})
 		lay(t, dir, c.content)
 		cmd := exec.Command(filepath.Join(root, overlay, "usr/libexec/sluice/identity"))
-		cmd.Env = append(os.Environ(), "ROOT="+dir)
+		cmd.Env = append(os.Environ(), "ROOT="+dir, "WAIT=0")
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Errorf("%s: %v\n%s", c.what, err, out)
