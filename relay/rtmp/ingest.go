@@ -113,9 +113,17 @@ var (
 	setData  = encodeAMF("@setDataFrame")
 )
 
+// ofSession are what servers tell a player of its session, beside the stream.
+var ofSession = [][]byte{encodeAMF("|RtmpSampleAccess"), encodeAMF("onStatus")}
+
 // data takes a message of the application: metadata, which players that join
 // later get as well, or anything else, which they do not.
 func (g *ingest) data(m message, now time.Time) {
+	for _, name := range ofSession {
+		if bytes.HasPrefix(m.data, name) {
+			return
+		}
+	}
 	m.data = bytes.TrimPrefix(m.data, setData)
 	if bytes.HasPrefix(m.data, metadata) {
 		g.keep(header{media.Header{Track: media.Data, Data: m.data}, media.Data << 16})
