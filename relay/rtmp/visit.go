@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -28,6 +29,7 @@ var (
 	errFault     = errors.New("a fault of this software")
 	errQuestions = errors.New("it asks much and neither publishes nor plays")
 	errOrder     = errors.New("it does not connect before it asks for more")
+	errTLS       = errors.New("it does not speak TLS, or does not trust our certificate")
 	errNoStream  = errors.New("it asked for a name that there is not")
 )
 
@@ -43,13 +45,11 @@ func complaint(err error) string {
 		}
 	}
 	var timeout net.Error
-	var alert tls.AlertError
-	var record tls.RecordHeaderError
 	switch {
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return "it neither published nor played in time"
-	case errors.As(err, &alert), errors.As(err, &record):
-		return "it does not speak TLS, or does not trust our certificate"
+	case errors.Is(err, errTLS):
+		return errTLS.Error()
 	}
 	return "it left before it published or played"
 }
@@ -68,7 +68,7 @@ func (s *server) receive(ctx context.Context, c *conn) error {
 	c.link.until(begun.Add(handshakeTime))
 	if s.tls != nil {
 		if err := c.link.secure(ctx, s.tls, tls.Server); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errTLS, err) // programs may leave without an alert
 		}
 	}
 	if err := c.greet(); err != nil {
