@@ -91,34 +91,48 @@ func (n *nginx) plays(name string) {
 	eventually(n.t, "somebody plays from nginx", func() bool { return strings.Contains(n.out.String(), "play: name='"+name+"'") })
 }
 
-// TestPushRefused lets nginx ask a server of ours whether we may publish, which
-// says no.
-func TestPushRefused(t *testing.T) {
-	t.Parallel()
-	asked := make(chan string, 1)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_ = r.ParseForm()
-		asked <- r.Form.Get("call") + " " + r.Form.Get("name") + " " + r.Form.Get("token")
-		w.WriteHeader(http.StatusForbidden)
-	}))
-	defer server.Close()
-	n := startNginx(t, "on_publish "+server.URL+"/;")
-	cfg := pushTo(n.url("down"))
-	cfg.Destinations[0].StreamKey = endpoint.NewSecret("pushed?token=battery-staple")
-	began := time.Now()
-	r := newRig(t)
-	err := r.output(cfg).wait()
-	if took := time.Since(began); took > 2*time.Second {
-		t.Errorf("it took %v", took)
-	}
-	if got := <-asked; got != "publish pushed battery-staple" {
-		t.Errorf("nginx asked about %q", got)
-	}
-	phase, why := endpoint.Explain(err)
-	if phase != endpoint.Refused || why.Code != "peer" || !strings.Contains(why.Message, fmt.Sprintf("127.0.0.1:%d refused", n.port)) {
-		t.Errorf("phase %d, reason %+v", phase, why)
-	}
-	if strings.Contains(r.log.String()+why.Message, "battery") {
-		t.Error("the key is shown")
+// TestRefused lets nginx ask a server of ours whether we may publish or play,
+// which says no.
+func TestRefused(t *testing.T) {
+	for _, c := range []struct {
+		ask string
+		run func(r *rig, app string, key endpoint.Secret) *running
+	}{
+		{"publish", func(r *rig, app string, key endpoint.Secret) *running {
+			cfg := pushTo(app)
+			cfg.Destinations[0].StreamKey = key
+			return r.output(cfg).running
+		}},
+		{"play", func(r *rig, app string, key endpoint.Secret) *running {
+			return r.input(InputConfig{URL: app, StreamKey: key}).running
+		}},
+	} {
+		t.Run(c.ask, func(t *testing.T) {
+			t.Parallel()
+			asked := make(chan string, 1)
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_ = r.ParseForm()
+				asked <- r.Form.Get("call") + " " + r.Form.Get("name") + " " + r.Form.Get("token")
+				w.WriteHeader(http.StatusForbidden)
+			}))
+			defer server.Close()
+			n := startNginx(t, "on_"+c.ask+" "+server.URL+"/;")
+			r := newRig(t)
+			began := time.Now()
+			err := c.run(r, n.url("down"), endpoint.NewSecret("pushed?token=battery-staple")).wait()
+			if took := time.Since(began); took > 2*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			if got := <-asked; got != c.ask+" pushed battery-staple" {
+				t.Errorf("nginx asked about %q", got)
+			}
+			phase, why := endpoint.Explain(err)
+			if phase != endpoint.Refused || why.Code != "peer" || !strings.Contains(why.Message, fmt.Sprintf("127.0.0.1:%d refused", n.port)) {
+				t.Errorf("phase %d, reason %+v", phase, why)
+			}
+			if strings.Contains(r.log.String()+why.Message, "battery") {
+				t.Error("the key is shown")
+			}
+		})
 	}
 }

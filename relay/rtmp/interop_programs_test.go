@@ -2,6 +2,7 @@ package rtmp
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"sluice/relay/endpoint"
@@ -70,7 +71,7 @@ func TestPublishers(t *testing.T) {
 			if err := p.publish(t, source, r.in()).wait(); err != nil {
 				t.Errorf("it ended with %v", err)
 			}
-			tap.whole(t, want, out)
+			tap.whole(t, int64(want.len()), out)
 			out.stop()
 			player.saw().is(t, want, 0)
 		})
@@ -105,6 +106,9 @@ func TestPlayers(t *testing.T) {
 				}
 			}
 			framesOf(t, all).is(t, want, 0)
+			if decoded(t, all) != decoded(t, source) {
+				t.Error("it is decoded to other frames than the source")
+			}
 			joined := framesOf(t, late)
 			joined.is(t, joined.after(t, want), 0)
 			if n := len(joined["video"]); n < len(want["video"])/2 {
@@ -112,4 +116,20 @@ func TestPlayers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// decoded returns the checksums of the frames in a file, decoded, with their
+// streams.
+func decoded(t *testing.T, path string) string {
+	t.Helper()
+	var sums strings.Builder
+	for line := range strings.Lines(run(t, "ffmpeg", "-v", "error", "-nostdin", "-i", path, "-map", "0", "-f", "framemd5", "-")) {
+		if stream, rest, ok := strings.Cut(line, ","); ok && !strings.HasPrefix(line, "#") {
+			sums.WriteString(stream + rest[strings.LastIndex(rest, ","):])
+		}
+	}
+	if sums.Len() == 0 {
+		t.Errorf("%s cannot be decoded", path)
+	}
+	return sums.String()
 }

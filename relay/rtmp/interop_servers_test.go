@@ -186,6 +186,39 @@ func TestServerComesBack(t *testing.T) {
 	player.saw().repeats(t, framesOf(t, source))
 }
 
+// TestSourceServerComesBack pulls from a server that dies; whoever runs the
+// input runs another.
+func TestSourceServerComesBack(t *testing.T) {
+	t.Parallel()
+	source := clip(t, 3)
+	n := startNginx(t, "")
+	r := newRig(t)
+	tap, out := r.tap(), r.output(r.playHere())
+	out.await(endpoint.Listening)
+	player := watch(t, r.out())
+	out.await(endpoint.Connected)
+	cfg := InputConfig{URL: n.url("up"), StreamKey: endpoint.NewSecret("source")}
+	in := r.input(cfg)
+	in.await(endpoint.Connected)
+	first := publish(t, source, n.url("up")+"/source")
+	eventually(t, "the stream comes in", func() bool { return tap.frames.Load() > 70 })
+	n.kill()
+	first.kill()
+	if phase, why := endpoint.Explain(in.wait()); phase != endpoint.Connecting || why.Code != "peer_closed" {
+		t.Errorf("phase %d, reason %+v", phase, why)
+	}
+	before := tap.frames.Load()
+	n.start(t)
+	r.input(cfg).await(endpoint.Connected)
+	if err := publish(t, source, n.url("up")+"/source").wait(); err != nil {
+		t.Errorf("the publisher ended with %v", err)
+	}
+	want := framesOf(t, source)
+	tap.whole(t, before+int64(want.len()), out)
+	out.stop()
+	player.saw().goesOn(t, before, want)
+}
+
 // TestChunkSizes pushes with the smallest and the largest chunks, to a server
 // with others.
 func TestChunkSizes(t *testing.T) {
@@ -250,10 +283,7 @@ func TestPublisherComesBack(t *testing.T) {
 	if err := publish(t, source, r.in()).wait(); err != nil {
 		t.Errorf("the publisher ended with %v", err)
 	}
-	eventually(t, "all of it has come in", func() bool { return tap.frames.Load() >= before+int64(want.len()) })
-	for _, o := range []outputRun{out, push} {
-		eventually(t, "all of it has gone out", func() bool { return o.ledger.Sent.Load() >= uint64(tap.all.Load()) })
-	}
+	tap.whole(t, before+int64(want.len()), out, push)
 	if s := out.Status().Sessions; len(s) != 1 || s[0].ID != session {
 		t.Errorf("who plays has session %s, and not %+v", session, s)
 	}
@@ -263,18 +293,25 @@ func TestPublisherComesBack(t *testing.T) {
 	out.stop()
 	push.stop()
 	for _, v := range viewers {
-		got := v.saw()
-		if n := int64(got.len()); n < before+int64(want.len()) {
-			t.Errorf("%d frames of %d", n, before+int64(want.len()))
-		}
-		for kind, frames := range got {
-			for i := 1; i < len(frames); i++ {
-				if frames[i].dts <= frames[i-1].dts {
-					t.Errorf("%s frame %d: DTS goes from %d ms to %d", kind, i, frames[i-1].dts, frames[i].dts)
-				}
-			}
-			got[kind] = frames[max(0, len(frames)-len(want[kind])):]
-		}
-		got.is(t, want, 0)
+		v.saw().goesOn(t, before, want)
 	}
+}
+
+// goesOn checks that a stream is some frames and then a whole source, at times
+// that rise.
+func (s stream) goesOn(t *testing.T, before int64, source stream) {
+	t.Helper()
+	if n, want := int64(s.len()), before+int64(source.len()); n != want {
+		t.Errorf("%d frames, want %d", n, want)
+	}
+	tail := make(stream)
+	for kind, frames := range s {
+		for i := 1; i < len(frames); i++ {
+			if frames[i].dts <= frames[i-1].dts {
+				t.Errorf("%s frame %d: DTS goes from %d ms to %d", kind, i, frames[i-1].dts, frames[i].dts)
+			}
+		}
+		tail[kind] = frames[max(0, len(frames)-len(source[kind])):]
+	}
+	tail.is(t, source, 0)
 }

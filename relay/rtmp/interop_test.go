@@ -90,7 +90,7 @@ func TestFourWays(t *testing.T) {
 				t.Fatalf("the publisher ended with %v", err)
 			}
 			want := framesOf(t, source)
-			tap.whole(t, want, out)
+			tap.whole(t, int64(want.len()), out)
 			out.stop() // which tells the player that it is over
 			player.saw().is(t, want, 0)
 		})

@@ -25,7 +25,7 @@ func TestTimesOfPublishers(t *testing.T) {
 			if err := publisher.wait(); err != nil {
 				t.Fatalf("the publisher ended with %v", err)
 			}
-			tap.whole(t, want, out)
+			tap.whole(t, int64(want.len()), out)
 			out.stop()
 			got := player.saw()
 			got.is(t, want, 0)

@@ -11,9 +11,11 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
+	"sluice/relay/endpoint"
 	"sluice/relay/relaytest"
 )
 
@@ -103,4 +105,53 @@ cert = %s
 `, port, of, write(t, "cert.pem", string(both)))))
 	listening(t, port)
 	return port
+}
+
+// TestUntrustedServer has stunnel present a certificate to us that somebody else
+// signed.
+func TestUntrustedServer(t *testing.T) {
+	t.Parallel()
+	n := startNginx(t, "")
+	port := newAuthority(t).inFront(t, n.port)
+	r := newRig(t, newAuthority(t).serves)
+	app := fmt.Sprintf("rtmps://127.0.0.1:%d/down", port)
+	for way, err := range map[string]error{
+		"push": r.output(pushTo(app)).wait(),
+		"pull": r.input(InputConfig{URL: app, StreamKey: endpoint.NewSecret("pushed")}).wait(),
+	} {
+		phase, why := endpoint.Explain(err)
+		want := fmt.Sprintf("the certificate of 127.0.0.1:%d is not trusted", port)
+		if phase != endpoint.Connecting || why.Code != "certificate" || !strings.HasPrefix(why.Message, want) {
+			t.Errorf("%s: phase %d, reason %+v", way, phase, why)
+		}
+	}
+	if strings.Contains(n.out.String(), "connect: app") {
+		t.Error("we speak RTMP with it")
+	}
+}
+
+// TestVerifiedByPlayer has ffmpeg check our certificate: it plays if it knows
+// who signed it, and if not the log says why it left.
+func TestVerifiedByPlayer(t *testing.T) {
+	t.Parallel()
+	source := clip(t, 3)
+	known, stranger := newAuthority(t), newAuthority(t)
+	r := newRig(t, known.serves)
+	cfg := r.playHere()
+	cfg.TLS = true
+	out := r.output(cfg)
+	out.await(endpoint.Listening)
+	trusting := func(a *authority) viewer {
+		file := write(t, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})))
+		return watch(t, secure(r.out()), "-tls_verify", "1", "-ca_file", file)
+	}
+	if err := trusting(stranger).wait(); err == nil {
+		t.Error("it takes any certificate: this proves nothing")
+	}
+	eventually(t, "the log says why", func() bool { return strings.Contains(r.log.String(), "does not trust our certificate") })
+	player := trusting(known)
+	out.await(endpoint.Connected)
+	r.replay(out).stream(messages(t, source), 0)
+	out.stop()
+	player.saw().is(t, framesOf(t, source), 0)
 }
