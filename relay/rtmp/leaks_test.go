@@ -3,6 +3,7 @@ package rtmp
 import (
 	"os"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"testing"
 
@@ -22,6 +23,7 @@ func countDescriptors(t *testing.T) int {
 // at what they leave behind.
 func TestComeAndGo(t *testing.T) {
 	const many, together = 200, 10
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it closes what is forgotten
 	r := newRig(t)
 	in, out := r.input(r.publishHere()), r.output(r.playHere())
 	in.await(endpoint.Listening)

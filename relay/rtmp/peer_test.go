@@ -78,15 +78,6 @@ func (c *caller) publishes(key string) error { return c.publish(endpoint.NewSecr
 // plays does the same with playing.
 func (c *caller) plays(key string) error { return c.play(endpoint.NewSecret(key)) }
 
-// codeOf returns the code of an error's reason.
-func codeOf(err error) string {
-	var fault *endpoint.Error
-	if errors.As(err, &fault) {
-		return fault.Reason.Code
-	}
-	return fmt.Sprint(err)
-}
-
 // A broadcaster publishes to the rig: pictures that are numbered, a key frame every
 // so many.
 type broadcaster struct {
