@@ -39,12 +39,12 @@ func (e *Engine) plan(c Config) *plan {
 	for _, cf := range c.Flows {
 		s := find(before, func(s *stream) bool { return s.config.ID == cf.ID })
 		if s == nil {
-			s = &stream{flow: flow.New(limits(cf))}
+			s = &stream{flow: flow.New(limits(cf, carries(cf)))}
 		}
 		s.config = cf
-		s.flow.SetLimits(limits(cf))
-		for _, st := range s.stages {
-			st.to.SetLimits(limits(cf))
+		s.flow.SetLimits(limits(cf, carries(cf)))
+		for key, st := range s.stages {
+			st.to.SetLimits(limits(cf, key.want))
 		}
 		e.planInputs(p, s)
 		e.planOutputs(p, s)

@@ -22,6 +22,7 @@ const (
 func inputChange(old, new Input) change {
 	for _, c := range []*Input{&old, &new} {
 		c.Name, c.Allow, c.Enabled = "", nil, false
+		c.Program = 0 // its outputs read from another conversion
 	}
 	if reflect.DeepEqual(old, new) {
 		return inPlace

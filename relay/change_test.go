@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"sluice/relay/endpoint"
+	"sluice/relay/media"
 	"sluice/relay/relaytest"
+	"sluice/relay/rtmp"
 	"sluice/relay/rtp"
 	"sluice/relay/srt"
 )
@@ -25,6 +27,14 @@ func TestOutputChange(t *testing.T) {
 		change(o.RTP)
 		return o
 	}
+	push := func(change func(*rtmp.OutputConfig)) Output {
+		o := Output{ID: "a", Name: "a", Protocol: RTMPPush, Enabled: true, RTMP: &rtmp.OutputConfig{
+			Destinations: []rtmp.Destination{{URL: "rtmp://x.example/app", StreamKey: endpoint.NewSecret("k")}}, ChunkSize: 4096,
+		}}
+		change(o.RTMP)
+		return o
+	}
+	samePush := func(*rtmp.OutputConfig) {}
 	same := func(*srt.Config) {}
 	sameRTP := func(*rtp.OutputConfig) {}
 	there := []srt.Destination{{Host: "y.example", Port: 7000}}
@@ -68,6 +78,14 @@ func TestOutputChange(t *testing.T) {
 		}), replace},
 		{"RTP uplink of a destination", send(sameRTP), send(func(c *rtp.OutputConfig) { c.Destinations[0].Uplink = "wan1" }), replace},
 		{"RTP TTL", send(sameRTP), send(func(c *rtp.OutputConfig) { c.TTL = 1 }), replace},
+		{"RTMP server", push(samePush), push(func(c *rtmp.OutputConfig) { c.Destinations[0].URL = "rtmp://y.example/app" }), handover},
+		{"RTMP stream key", push(samePush), push(func(c *rtmp.OutputConfig) { c.Destinations[0].StreamKey = endpoint.NewSecret("l") }), handover},
+		{"RTMP password of the same stream", push(samePush), push(func(c *rtmp.OutputConfig) { c.Destinations[0].Password = endpoint.NewSecret("p") }), replace},
+		{"RTMP server added", push(samePush), push(func(c *rtmp.OutputConfig) {
+			c.Destinations = append(c.Destinations, rtmp.Destination{URL: "rtmp://y.example/app", StreamKey: endpoint.NewSecret("k")})
+		}), replace},
+		{"RTMP chunk size", push(samePush), push(func(c *rtmp.OutputConfig) { c.ChunkSize = 8192 }), replace},
+		{"RTMP players' port", player("a", 1935, false, "a"), player("a", 1936, false, "a"), replace},
 	} {
 		if got := outputChange(c.old, c.new); got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
@@ -78,6 +96,7 @@ func TestOutputChange(t *testing.T) {
 func TestInputChange(t *testing.T) {
 	old, labelled, moved := source("a"), source("a"), source("a")
 	labelled.Name, labelled.Allow = "b", endpoint.AllowList{netip.MustParsePrefix("10.0.0.0/8")}
+	labelled.Program = 7 // which is of conversions
 	moved.SRT.Port = 9001
 	if got := inputChange(old, labelled); got != inPlace {
 		t.Errorf("labels and access: %d", got)
@@ -91,8 +110,10 @@ func TestLimitsFollowTheLargestLatency(t *testing.T) {
 	slow := listener("a", 1)
 	slow.SRT.LatencyMS = 2000
 	c := one(listener("b", 2), slow).Flows[0]
-	if got := limits(c).Retain; got != 4*time.Second {
-		t.Errorf("%v, want 4 s", got)
+	for kind, entry := range map[media.Kind]bool{media.TS: false, media.FLV: true} {
+		if got := limits(c, kind); got.Retain != 4*time.Second || got.Entry != entry {
+			t.Errorf("%v: %+v, want 4 s", kind, got)
+		}
 	}
 }
 
@@ -112,6 +133,8 @@ func TestPlaybackURLs(t *testing.T) {
 	check("as configured", playbackURLs(listener("a", 9100), nil, u), "srt://192.0.2.1:9100", "srt://[2001:db8::1]:9100")
 	check("as the endpoint says", playbackURLs(listener("a", 9100), []endpoint.Playback{{Scheme: "rtsp", Port: 8554, Path: "/f/a"}}, u),
 		"rtsp://192.0.2.1:8554/f/a", "rtsp://[2001:db8::1]:8554/f/a")
+	check("RTMP", playbackURLs(player("a", 1935, false, "a"), nil, u), "rtmp://192.0.2.1:1935/live/a", "rtmp://[2001:db8::1]:1935/live/a")
+	check("RTMPS", playbackURLs(player("a", 1936, true, "a"), nil, u), "rtmps://192.0.2.1:1936/live/a", "rtmps://[2001:db8::1]:1936/live/a")
 	check("of a caller", playbackURLs(caller("a", "x.example"), nil, u))
 	u.Advertise("stage.example.com")
 	check("advertised", playbackURLs(listener("a", 9100), nil, u), "srt://stage.example.com:9100")

@@ -89,15 +89,25 @@ func (s *stream) stage(o Output, log *slog.Logger) *stage {
 		s.stages = make(map[conversionKey]*stage)
 	}
 	if s.stages[key] == nil {
-		s.stages[key] = newStage(s.flow, key, limits(s.config), log.With("flow", s.config.ID))
+		s.stages[key] = newStage(s.flow, key, limits(s.config, key.want), log.With("flow", s.config.ID))
 	}
 	return s.stages[key]
 }
 
+// carries returns what the inputs of a flow bring.
+func carries(c Flow) media.Kind {
+	for _, in := range c.Inputs {
+		if kind := carriage(in.Protocol); kind == media.FLV {
+			return kind
+		}
+	}
+	return media.TS
+}
+
 // limits returns what a flow must remember for its outputs: one and a half
 // times the largest latency that they were given, and one second; of RTMP
-// messages what follows the newest key frame.
-func limits(c Flow) flow.Limits {
+// messages what follows the newest key frame, where players begin.
+func limits(c Flow, kind media.Kind) flow.Limits {
 	var latency time.Duration
 	for _, o := range c.Outputs {
 		switch {
@@ -108,22 +118,7 @@ func limits(c Flow) flow.Limits {
 		}
 	}
 	l := flow.DefaultLimits
-	l.Entry = carries(c, media.FLV) // players begin there
+	l.Entry = kind == media.FLV
 	l.Retain = max(l.Retain, latency*3/2+time.Second)
 	return l
-}
-
-// carries tells whether an input or output of a flow is of a carriage.
-func carries(c Flow, kind media.Kind) bool {
-	for _, in := range c.Inputs {
-		if carriage(in.Protocol) == kind {
-			return true
-		}
-	}
-	for _, o := range c.Outputs {
-		if carriage(o.Protocol) == kind {
-			return true
-		}
-	}
-	return false
 }
