@@ -206,6 +206,8 @@ func badDocuments() []badDocument {
 		{"RTMP URLs", output("RTMP_PUSH", `"destinations": [{"url": "http://live.example.com/app", "stream_key": "k"}, {"url": "rtmp://live.example.com", "stream_key": "k"}]`), false},
 		{"RTMP URLs that tell", output("RTMP_PUSH", `"destinations": [{"url": "rtmp://user:hunter22@live.example.com/app", "stream_key": "k"}, {"url": "rtmp://live.example.com/app?token=hunter22", "stream_key": "k"}]`), false},
 		{"RTMP URL ports", output("RTMP_PUSH", `"destinations": [{"url": "rtmp://a.example.com:0/app", "stream_key": "k"}, {"url": "rtmp://a.example.com:x/app", "stream_key": "k"}]`), false},
+		{"RTMP half a login", output("RTMP_PUSH", `"destinations": [{"url": "rtmp://a.example.com/app", "stream_key": "k", "username": "u"}, {"url": "rtmp://b.example.com/app", "stream_key": "k", "password": "hunter22"}]`), false},
+		{"RTMP stream twice", output("RTMP_PUSH", `"destinations": [{"url": "rtmp://a.example.com/app", "stream_key": "k"}, {"url": "rtmp://a.example.com/app", "stream_key": "k", "username": "u", "password": "hunter22"}]`), false},
 		{"RTMP key missing", output("RTMP_PUSH", `"destinations": [{"url": "rtmp://live.example.com/app"}]`), true},
 		{"RTMP key with a space", output("RTMP_PUSH", `"destinations": [{"url": "rtmp://live.example.com/app", "stream_key": "hunter 22"}]`), false},
 		{"RTMP pull key", output("RTMP_PULL", `"stream_key": "a b"`), true},

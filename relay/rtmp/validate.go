@@ -21,17 +21,28 @@ func (c InputConfig) Validate(at string) []endpoint.Fault {
 // say. Pointers begin with at, which stands for c.
 func (c OutputConfig) Validate(at string) []endpoint.Fault {
 	var faults []endpoint.Fault
-	seen := map[Destination]bool{}
+	type stream struct {
+		url string
+		key endpoint.Secret
+	}
+	seen := map[stream]bool{}
 	for i, d := range c.Destinations {
 		here := fmt.Sprintf("%s/destinations/%d", at, i)
 		if d.URL != "" {
 			faults = append(faults, checkURL(d.URL, here+"/url")...)
 		}
 		faults = append(faults, checkKey(d.StreamKey, here+"/stream_key")...)
-		if d.URL != "" && d.StreamKey.IsSet() && seen[d] {
+		this := stream{d.URL, d.StreamKey}
+		if d.URL != "" && d.StreamKey.IsSet() && seen[this] {
 			faults = append(faults, endpoint.Faultf(here, "the destination stands twice: use another url or stream_key"))
 		}
-		seen[d] = true
+		seen[this] = true
+		switch {
+		case d.Username == "" && d.Password.IsSet():
+			faults = append(faults, endpoint.Faultf(here+"/username", "username is missing: a password is of no use without"))
+		case d.Username != "" && !d.Password.IsSet():
+			faults = append(faults, endpoint.Faultf(here+"/password", "password is missing: a username is of no use without"))
+		}
 	}
 	return faults
 }
