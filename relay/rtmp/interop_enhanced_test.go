@@ -343,3 +343,20 @@ func TestAuthenticationByGortmplib(t *testing.T) {
 		}
 	}
 }
+
+// TestNameInApp has gortmplib, which takes a path for the application's name,
+// publish and play without a stream key.
+func TestNameInApp(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	in, out := r.input(r.publishHere()), r.output(r.playHere())
+	in.await(endpoint.Listening)
+	out.await(endpoint.Listening)
+	for app, publish := range map[string]bool{"in/key": true, "live/stage": false} {
+		if _, err := r.goClient(t, app, "", publish); err != nil {
+			t.Errorf("%s: %v", app, err)
+		}
+	}
+	in.await(endpoint.Connected)
+	out.await(endpoint.Connected)
+}

@@ -384,8 +384,9 @@ type name [sha256.Size]byte
 
 func nameOf(s string) name { return sha256.Sum256([]byte(s)) }
 
-// join makes the name of a stream. Programs split it in different places.
-func join(app, key string) string { return strings.Trim(app, "/") + "/" + key }
+// join makes the name of a stream. Programs split it in different places, or
+// not at all.
+func join(app, key string) string { return strings.TrimSuffix(strings.Trim(app, "/")+"/"+key, "/") }
 
 // input returns where a publisher of that name belongs, nil if nowhere. A query
 // behind the key is looked at only where the configured key has one. All inputs
