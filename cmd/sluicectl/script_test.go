@@ -84,6 +84,8 @@ func script(t *testing.T, ctl func(stdin string, args ...string) result) {
 	ctl("", "test", "tcp", "lan0", "127.0.0.1", "x").wants(t, 2, "no port")
 	ctl("", "outputs", "stage/wall").wants(t, 0, "Monitor wall", "disabled")
 	ctl("", "outputs", "none").wants(t, 1, "there is no flow none")
+	ctl("", "input").wants(t, 0, "Input      stage/enc, RTP\nState      waiting\nNote       no media comes in\n")
+	ctl("", "input", "none").wants(t, 1, "there is no flow none")
 	ctl("", "srt").wants(t, 0, "The box has no SRT connections.")
 	ctl("", "srt", "stage/wall").wants(t, 0, "stage/wall has no SRT connections.")
 	ctl("", "srt", "stage/none").wants(t, 1, "flow stage has no input or output none")
@@ -92,13 +94,14 @@ func script(t *testing.T, ctl func(stdin string, args ...string) result) {
 			t.Errorf("get %s: %d\n%s%s", name, r.status, r.out, r.err)
 		}
 	}
-	for _, args := range [][]string{{"status"}, {"uplinks"}, {"flows"}, {"outputs"}, {"outputs", "stage/wall"}, {"srt"}} {
+	for _, args := range [][]string{{"status"}, {"uplinks"}, {"flows"}, {"outputs"}, {"outputs", "stage/wall"}, {"input"}, {"input", "stage/enc"}, {"srt"}} {
 		if r := ctl("", append(args, "--json")...); r.status != 0 || !json.Valid([]byte(r.out)) {
 			t.Errorf("%v --json: %d\n%s%s", args, r.status, r.out, r.err)
 		}
 	}
 	ctl("", "__complete", "output", "rm", "").wants(t, 0, "stage/wall")
 	ctl("", "__complete", "output", "add", "").wants(t, 0, "stage")
+	ctl("", "__complete", "input", "").wants(t, 0, "stage\nstage/enc\n")
 	ctl("", "__complete", "srt", "").wants(t, 0, "stage\nstage/wall\n") // and not stage/enc, which is RTP
 	ctl("", "__complete", "output", "set", "stage/wall", "srt.").wants(t, 0, "srt.latency_ms=")
 }
@@ -147,6 +150,7 @@ func TestUsage(t *testing.T) {
 		{"--nonsense", 2, "unknown flag"},
 		{"status extra", 2, "unknown command"},
 		{"srt stage wall", 2, "at most 1 arg"},
+		{"input stage enc", 2, "at most 1 arg"},
 		{"get nonsense", 2, "there is no document"},
 		{"get", 2, "the name of one document"},
 		{"output nonsense", 2, "there is no command"},
@@ -171,7 +175,7 @@ func TestUsage(t *testing.T) {
 // Secrets come from files and leave by the document alone.
 func TestSecretsAreNotShown(t *testing.T) {
 	box := startBox(t)
-	const passphrase, key = "correct horse battery", "e18c3c4dd05aef02"
+	const passphrase, key, password = "correct horse battery", "e18c3c4dd05aef02", "login of the encoder"
 	dir := t.TempDir()
 	file := func(name, text string) string {
 		path := filepath.Join(dir, name)
@@ -189,7 +193,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 		"--passphrase-file", file("pass", passphrase+"\n"))).wants(t, 0, "Version 2")
 	eventually(t, "version 2 is published", func() bool { return strings.Contains(box.remote("", "get", "reported").out, `"version": 2,`) })
 	do(box.remote(key, "output", "add", "stage", "b", "--protocol", "RTMP_PUSH", "--to", "rtmp://127.0.0.1/app",
-		"--stream-key-file", "-")).wants(t, 0, "Version 3")
+		"--stream-key-file", "-", "--password-file", file("password", password), "--set", "rtmp.destinations.0.username=u")).wants(t, 0, "Version 3")
 	// A secret stays when something else is edited, and can be changed.
 	do(box.remote("", "output", "set", "stage/a", "max_viewers=3")).wants(t, 0, "Version 4")
 	do(box.local("", "output", "set", "stage/a", "--passphrase-file", file("short", "short"))).wants(t, 1, "/srt/passphrase")
@@ -208,7 +212,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 		}
 	}
 	for _, r := range append(shown, result{out: box.log.String()}) {
-		for _, secret := range []string{passphrase, key} {
+		for _, secret := range []string{passphrase, key, password} {
 			if strings.Contains(r.out+r.err, secret) {
 				t.Errorf("a secret is shown:\n%s%s", r.out, r.err)
 			}

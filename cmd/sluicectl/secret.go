@@ -25,21 +25,25 @@ func (s *secretFlags) register(f *pflag.FlagSet) {
 	f.BoolVar(&s.askPassphrase, "ask-passphrase", false, "SRT: ask for the passphrase")
 	f.StringVar(&s.streamKeyFile, "stream-key-file", "", "RTMP_PUSH: `file` that holds the stream key, - for standard input")
 	f.BoolVar(&s.askStreamKey, "ask-stream-key", false, "RTMP_PUSH: ask for the stream key")
-	f.StringVar(&s.passwordFile, "password-file", "", "RTSP: `file` that holds the password, - for standard input")
-	f.BoolVar(&s.askPassword, "ask-password", false, "RTSP: ask for the password")
+	f.StringVar(&s.passwordFile, "password-file", "", "RTMP_PUSH, RTSP: `file` that holds the password, - for standard input")
+	f.BoolVar(&s.askPassword, "ask-password", false, "RTMP_PUSH, RTSP: ask for the password")
 }
 
 func (s *secretFlags) given() bool { return *s != secretFlags{} }
 
 // putSecrets reads the secrets and puts them where the output has them.
 func (c *command) putSecrets(o object, s *secretFlags) error {
+	login := "rtsp"
+	if o["rtmp"] != nil {
+		login = "rtmp"
+	}
 	for _, each := range []struct {
 		name, object, field, file string
 		ask                       bool
 	}{
 		{"passphrase", "srt", "passphrase", s.passphraseFile, s.askPassphrase},
 		{"stream key", "rtmp", "stream_key", s.streamKeyFile, s.askStreamKey},
-		{"password", "rtsp", "password", s.passwordFile, s.askPassword},
+		{"password", login, "password", s.passwordFile, s.askPassword},
 	} {
 		if each.file == "" && !each.ask {
 			continue
@@ -53,7 +57,7 @@ func (c *command) putSecrets(o object, s *secretFlags) error {
 			return err
 		}
 		if each.object == "rtmp" {
-			// The same key for every destination: others are set by document.
+			// The same for every destination: others are set by document.
 			for _, d := range objects(sub["destinations"]) {
 				d[each.field] = secret
 			}
