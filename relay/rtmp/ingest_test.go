@@ -331,7 +331,7 @@ func TestDataMessages(t *testing.T) {
 // TestDataFirst has data come before any media: the media's times count.
 func TestDataFirst(t *testing.T) {
 	x := newIntake(t)
-	x.comes(amf0Data, 0, said("|RtmpSampleAccess", true, true))
+	x.comes(amf0Data, 0, said("onCuePoint", true))
 	x.comes(video, 20_000_000, picture(true, 0, 1))
 	x.comes(video, 20_000_040, picture(false, 0, 1))
 	got := x.published()
