@@ -31,10 +31,24 @@ func newBench(s mpegts.Stream) *bench {
 
 // unit adds a PES packet. Its time is in milliseconds, negative for none.
 func (b *bench) unit(ms int64, data []byte) {
-	h := []byte{0, 0, 1, 0xE0, 0, 0, 0x80, 0, 0}
-	if ms >= 0 {
+	b.ordered(ms, ms, data)
+}
+
+// ordered adds a PES packet with a DTS.
+func (b *bench) ordered(ms, dts int64, data []byte) {
+	stamp := func(mark byte, ms int64) []byte {
 		t := ms * 90
-		h = []byte{0, 0, 1, 0xE0, 0, 0, 0x80, 0x80, 5, 0x21 | byte(t>>29)&0x0E, byte(t >> 22), byte(t>>14) | 1, byte(t >> 7), byte(t<<1) | 1}
+		return []byte{mark | byte(t>>29)&0x0E, byte(t >> 22), byte(t>>14) | 1, byte(t >> 7), byte(t<<1) | 1}
+	}
+	h := []byte{0, 0, 1, 0xE0, 0, 0, 0x80, 0, 0}
+	switch {
+	case ms < 0:
+	case ms == dts:
+		h[7], h[8] = 0x80, 5
+		h = append(h, stamp(0x21, ms)...)
+	default:
+		h[7], h[8] = 0xC0, 10
+		h = append(append(h, stamp(0x31, ms)...), stamp(0x11, dts)...)
 	}
 	u := append(h, data...)
 	binary.BigEndian.PutUint16(u[4:], uint16(len(u)-6))
@@ -420,5 +434,63 @@ func TestSeveralPictures(t *testing.T) {
 		if p.DTS != int64(i)*40*90 || p.RandomAccess != (i == 0) {
 			t.Errorf("message %d: %d ms", i, p.DTS/90)
 		}
+	}
+}
+
+// endless adds a PES packet that does not say its length: the last transport
+// packet is filled up before it.
+func (b *bench) endless(ms int64, data []byte) {
+	sized := &bench{stream: b.stream, cc: b.cc}
+	sized.unit(ms, data)
+	b.cc = sized.cc
+	p := sized.data
+	p[8], p[9] = 0, 0
+	last := p[len(p)-188:]
+	if n := (14 + len(data)) % 184; n > 0 {
+		payload := bytes.Clone(last[4 : 4+n])
+		last[3] |= 0x20
+		last[4] = byte(183 - n)
+		if n < 183 {
+			last[5] = 0
+			copy(last[6:], bytes.Repeat([]byte{0xFF}, 182-n))
+		}
+		copy(last[188-n:], payload)
+	}
+	b.data = append(b.data, p...)
+}
+
+// What stands before the first start code of a packet is the end of a picture
+// whose beginning is not there: it is damage, and what follows it is not.
+func TestPacketsThatBeginInAPicture(t *testing.T) {
+	delimiter, picture := "\x00\x00\x00\x01\x09\xF0", "\x00\x00\x01\x41\x9A"+string(bytes.Repeat([]byte{7}, 500))
+	for _, tt := range []struct {
+		name    string
+		before  string
+		damaged uint64
+	}{
+		{"nothing", "", 0},
+		{"zeros", "\x00\x00\x00", 0},
+		{"the end of a picture", string(bytes.Repeat([]byte{7}, 300)), 1},
+		{"its last byte", "\x80", 1},
+	} {
+		b := newBench(mpegts.Stream{Type: mpegts.H264})
+		b.endless(1000, []byte(delimiter+"\x00\x00\x01\x67\x42\xC0\x1E\xD9\x40\x00\x00\x01\x68\xCE\x3C\x80\x00\x00\x01\x65\x88\x84"))
+		b.endless(1040, []byte(tt.before+delimiter+picture))
+		b.endless(1080, []byte(delimiter+picture))
+		out, d := b.messages(t)
+		if len(out) != 3 || d.Counters().Dropped["damaged"] != tt.damaged {
+			t.Fatalf("%s: %d messages, %+v", tt.name, len(out), d.Counters())
+		}
+		for i, p := range out {
+			if p.DTS != int64(i)*40*90 || i > 0 && string(p.Data[9:]) != picture[3:] {
+				t.Errorf("%s: message %d at %d ms: %x", tt.name, i, p.DTS/90, p.Data)
+			}
+		}
+	}
+	// And when nothing but that comes.
+	b := newBench(mpegts.Stream{Type: mpegts.H264})
+	b.endless(1000, bytes.Repeat([]byte{7}, 300))
+	if out, d := b.messages(t); len(out) > 0 || d.Counters().Dropped["damaged"] != 1 {
+		t.Errorf("%d messages, %+v", len(out), d.Counters())
 	}
 }

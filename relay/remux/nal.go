@@ -85,6 +85,13 @@ func splitNAL(b []byte, units [][]byte) [][]byte {
 	return kept
 }
 
+// unaligned tells whether something stands before the first start code. Zeros
+// may (H.264 section B.1).
+func unaligned(b []byte) bool {
+	at := bytes.Index(b, startCode)
+	return at > 0 && len(bytes.TrimRight(b[:at], "\x00")) > 0
+}
+
 // split cuts b at its start codes.
 func split(b []byte, units [][]byte) [][]byte {
 	at := bytes.Index(b, startCode)
@@ -133,7 +140,9 @@ type nalReader struct {
 	lastPTS  int64
 	order    order
 	part     mpegts.Unit // a picture of which more may come
-	units    [][]byte    // of the unit that is read
+	fields   fields
+	units    [][]byte // of the unit that is read
+	kept     [][]byte // of them, those that a message holds
 	frame    frame
 	scratch  []byte
 	duration int64 // of a frame, as last seen
@@ -199,6 +208,7 @@ func (r *nalReader) end(emit func(*frame), drop func(Drop, int)) {
 		r.part.Data = nil
 		r.picture(&whole, emit, drop)
 	}
+	r.single(emit)
 }
 
 // picture reads a unit of one picture, or of several.
@@ -208,12 +218,19 @@ func (r *nalReader) picture(u *mpegts.Unit, emit func(*frame), drop func(Drop, i
 		drop(DropDamaged, 1)
 		return
 	}
-	if !u.Timed {
+	if unaligned(u.Data) { // the end of a picture whose beginning has gone
+		drop(DropDamaged, 1)
+	}
+	a := access{dts: u.DTS, pts: u.PTS, timed: u.Timed, entry: u.RandomAccess, lost: u.Lost}
+	switch {
+	case u.Timed:
+	case r.fields.held: // the second field needs no time of its own
+		a.dts, a.pts = r.fields.dts, r.fields.pts
+	default:
 		drop(DropTime, 1)
 		return
 	}
 	r.ordered = r.ordered || u.Ordered
-	dts, pts := u.DTS, u.PTS
 	// One access unit is the rule; where there are more, a delimiter stands
 	// between them, and only the first has a time (2.4.3.7).
 	first, coded := 0, false
@@ -223,18 +240,39 @@ func (r *nalReader) picture(u *mpegts.Unit, emit func(*frame), drop func(Drop, i
 			coded = true
 		case nalDelimiter:
 			if coded {
-				r.accessUnit(r.units[first:i], dts, pts, u.RandomAccess, emit, drop)
+				a.units = r.units[first:i]
+				a = r.following(a, r.accessUnit(a, emit, drop))
 				first, coded = i, false
-				dts, pts = dts+r.duration, pts+r.duration
 			}
 		}
 	}
-	r.accessUnit(r.units[first:], dts, pts, u.RandomAccess, emit, drop)
+	a.units = r.units[first:]
+	r.accessUnit(a, emit, drop)
 }
 
-func (r *nalReader) accessUnit(units [][]byte, dts, pts int64, entry bool, emit func(*frame), drop func(Drop, int)) {
+// An access is an access unit: a frame, or one field of it.
+type access struct {
+	units    [][]byte
+	dts, pts int64
+	timed    bool // the times are its own
+	entry    bool // the transport stream says that decoding may begin there
+	lost     bool // something is missing before it
+}
+
+// following returns the time of what follows a in its unit.
+func (r *nalReader) following(a access, step bool) access {
+	if step {
+		a.dts, a.pts = a.dts+r.duration, a.pts+r.duration
+	}
+	a.timed, a.lost = true, false
+	return a
+}
+
+// accessUnit reads an access unit. It tells whether the next one is later:
+// after a first field it is not.
+func (r *nalReader) accessUnit(a access, emit func(*frame), drop func(Drop, int)) (step bool) {
 	var key, intra, recovery, coded, sets bool
-	for _, n := range units {
+	for _, n := range a.units {
 		if len(n) <= r.head {
 			continue
 		}
@@ -253,25 +291,73 @@ func (r *nalReader) accessUnit(units [][]byte, dts, pts int64, entry bool, emit 
 		}
 	}
 	if sets {
-		r.keepSets(units)
+		r.keepSets(a.units)
 	}
 	if !coded {
 		if !sets {
 			drop(DropDamaged, 1)
 		}
-		return
+		return true
+	}
+	f, isField := r.fieldOf(a.units)
+	second := isField && r.fields.completedBy(f, a.lost)
+	if !second {
+		r.single(emit)
+		if !a.timed {
+			drop(DropTime, 1)
+			return true
+		}
 	}
 	// A recovery point is where decoding may begin in an open GOP or gradual
 	// refresh (H.264 section D.2.8). The indicator of the transport stream
 	// counts with a picture that could be one.
-	key = key || !r.hevc && (recovery || entry && intra)
-	if key && r.stale {
+	key = key || !r.hevc && (recovery || a.entry && intra)
+	if key && r.stale && !second {
 		r.announce()
 	}
 	if r.announced == nil {
 		drop(DropBeforeKey, 1)
-		return
+		return true
 	}
+	r.kept = r.kept[:0]
+	for _, n := range a.units {
+		switch r.kind(n) {
+		case nalDelimiter, nalFiller:
+			continue
+		case nalVPS, nalSPS, nalPPS:
+			// What the header does not say yet stays where it is.
+			if has(r.known, n) {
+				continue
+			}
+		}
+		r.kept = append(r.kept, n)
+	}
+	switch {
+	case second:
+		r.fields.add(r.kept)
+		r.fields.order, r.fields.ordered = f.parity^bothFields, true
+		r.single(emit)
+	case isField && f.parity != bothFields && !r.fields.strays(f, a.lost):
+		r.fields.hold(f, a, key, r.announced, r.kept)
+		return false
+	default:
+		r.emit(a.dts, a.pts, key, r.announced, r.kept, emit)
+	}
+	return true
+}
+
+// single hands over the field that is held, with the other of its frame if that
+// has come.
+func (r *nalReader) single(emit func(*frame)) {
+	if h := &r.fields; h.held {
+		h.held = false
+		r.emit(h.dts, h.pts, h.key, h.header, h.units(), emit)
+		h.shrink()
+	}
+}
+
+// emit hands over a frame.
+func (r *nalReader) emit(dts, pts int64, key bool, header []byte, units [][]byte, emit func(*frame)) {
 	if back := r.lastPTS - pts; !r.ordered && back > 0 && back < forward {
 		r.shuffled = true // though the SPS may not say so
 	}
@@ -284,20 +370,7 @@ func (r *nalReader) accessUnit(units [][]byte, dts, pts int64, entry bool, emit 
 		dts = r.order.dts(pts, r.reorder, duration)
 	}
 	f := &r.frame
-	f.dts, f.pts, f.key, f.codec, f.header = dts, pts, key, r.in.Codec, r.announced
-	f.units = f.units[:0]
-	for _, n := range units {
-		switch r.kind(n) {
-		case nalDelimiter, nalFiller:
-			continue
-		case nalVPS, nalSPS, nalPPS:
-			// What the header does not say yet stays where it is.
-			if has(r.known, n) {
-				continue
-			}
-		}
-		f.units = append(f.units, n)
-	}
+	f.dts, f.pts, f.key, f.codec, f.header, f.units = dts, pts, key, r.in.Codec, header, units
 	if d := dts - r.last; d > 0 && d < 1000*millisecond {
 		r.duration = d
 	}
@@ -338,12 +411,17 @@ func (r *nalReader) keepSets(units [][]byte) {
 		i := slices.IndexFunc(r.pps, func(old []byte) bool { return r.setID(old) == r.setID(n) })
 		switch {
 		case i < 0 && len(r.pps) < maxSets:
-			r.pps, r.stale = append(r.pps, bytes.Clone(n)), true
+			r.pps = append(r.pps, bytes.Clone(n))
+			r.changed()
 		case i >= 0 && !bytes.Equal(r.pps[i], n):
-			r.pps[i], r.stale = bytes.Clone(n), true
+			r.pps[i] = bytes.Clone(n)
+			r.changed()
 		}
 	}
 }
+
+// changed tells that the parameter sets are others.
+func (r *nalReader) changed() { r.stale, r.fields.known = true, false }
 
 func (r *nalReader) collect(sets [][]byte, n []byte) [][]byte {
 	if len(sets) < maxSets && !has(sets, n) {
@@ -356,7 +434,7 @@ func (r *nalReader) replace(old, sets [][]byte) [][]byte {
 	if len(sets) == 0 || slices.EqualFunc(old, sets, bytes.Equal) {
 		return old
 	}
-	r.stale = true
+	r.changed()
 	kept := make([][]byte, len(sets))
 	for i, s := range sets {
 		kept[i] = bytes.Clone(s)
