@@ -268,5 +268,5 @@ func readASC(r *bitReader) (c asc, ok bool) {
 	if r.flag() || c.channels == 0 { // extensionFlag; a programme config element would follow
 		return c, false
 	}
-	return c, !r.short && c.rate > 0 && aacChannels[c.channels] > 0
+	return c, !r.short && c.rate > 0 && c.output > 0 && aacChannels[c.channels] > 0
 }

@@ -101,7 +101,7 @@ func (c *content) readAVC(b []byte) bool {
 	c.sets = append(sps, pps...)
 	var s h264.SPS
 	if len(sps[0]) > 0 && s.Unmarshal(sps[0]) == nil {
-		c.in.Width, c.in.Height, c.in.FrameRate = s.Width(), s.Height(), s.FPS()
+		c.in.shows(s.Width(), s.Height(), s.FPS())
 	}
 	return ok && len(pps) > 0
 }
@@ -126,7 +126,7 @@ func (c *content) readHEVC(b []byte) bool {
 		for _, set := range sets {
 			var s h265.SPS
 			if kind == 33 && len(set) > 2 && s.Unmarshal(set) == nil {
-				c.in.Width, c.in.Height, c.in.FrameRate = s.Width(), s.Height(), s.FPS()
+				c.in.shows(s.Width(), s.Height(), s.FPS())
 			}
 		}
 		c.sets = append(c.sets, sets...)

@@ -25,6 +25,19 @@ type Info struct {
 	Channels      int
 }
 
+// shows takes what an SPS says of its pictures, where that can be: one may say
+// anything, and its rate be no number.
+func (i *Info) shows(width, height int, rate float64) {
+	const most = 1 << 16
+	if width <= 0 || height <= 0 || width > most || height > most {
+		width, height = 0, 0
+	}
+	if !(rate > 0 && rate <= 1000) {
+		rate = 0
+	}
+	i.Width, i.Height, i.FrameRate = width, height, rate
+}
+
 // A reader makes frames of the units of one elementary stream. Its counts are
 // in Demux: it tells what it drops.
 type reader interface {

@@ -478,7 +478,7 @@ func (r *nalReader) avcConfiguration() []byte {
 	var sps h264.SPS
 	err := sps.Unmarshal(first)
 	if err == nil {
-		r.in.Width, r.in.Height, r.in.FrameRate = sps.Width(), sps.Height(), sps.FPS()
+		r.in.shows(sps.Width(), sps.Height(), sps.FPS())
 		r.reorder = 0
 		if sps.VUI != nil && sps.VUI.BitstreamRestriction != nil {
 			r.reorder = int(min(sps.VUI.BitstreamRestriction.MaxNumReorderFrames, maxReorder))
@@ -508,7 +508,7 @@ func (r *nalReader) hevcConfiguration() []byte {
 	if err := sps.Unmarshal(r.sps[0]); err != nil {
 		return nil
 	}
-	r.in.Width, r.in.Height, r.in.FrameRate = sps.Width(), sps.Height(), sps.FPS()
+	r.in.shows(sps.Width(), sps.Height(), sps.FPS())
 	r.reorder = 0
 	if n := len(sps.MaxNumReorderPics); n > 0 {
 		r.reorder = int(min(sps.MaxNumReorderPics[n-1], maxReorder))
