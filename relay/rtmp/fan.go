@@ -2,12 +2,15 @@ package rtmp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"sluice/relay/endpoint"
 	"sluice/relay/flow"
@@ -127,6 +130,8 @@ func (f *fan) survive(p *served, step func() bool) bool {
 	defer func() {
 		if v := recover(); v != nil {
 			f.log.Error("session panicked", "session", p.session.id, "value", fmt.Sprint(v), "stack", string(debug.Stack()))
+			p.mu.Lock()
+			defer p.mu.Unlock()
 			p.fail(errFault)
 		}
 	}()
@@ -151,8 +156,11 @@ func (f *fan) serve(c *conn, s *session, to *feed, told func(command) (over bool
 	f.served = slices.DeleteFunc(f.served, func(other *served) bool { return other == p })
 	f.mu.Unlock()
 	unsent := p.leave()
-	if p.err != nil {
+	if p.err != nil && !errors.Is(err, unix.ETIMEDOUT) { // of which writing hears EPIPE
 		err = p.err
+	}
+	if errors.Is(err, unix.ETIMEDOUT) && c.link.answers() {
+		err = errStuck
 	}
 	why := s.over(broken(err))
 	if p.err == nil && orderly(why) {
