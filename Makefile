@@ -61,6 +61,13 @@ test-full: go ## the same, with the long forms of the tests, which take minutes 
 test-arm: go ## tests that need no other program on 32-bit processors: ARM 7 and 6, emulated, and 386
 	@scripts/test-arch '$(ARM)' $(ARM_PACKAGES)
 
+.PHONY: image-test
+image-test: export SLUICE_IMAGE_TEST = $(or $(ARCH),amd64 arm64 armv7)
+image-test: go ## boot the programs in emulated machines (amd64, arm64, armv7; ARCH=amd64: that one) and relay through them
+	@$(STEP) "packages for the machines" scripts/deps image
+	@$(STEP) "modules" go mod download
+	@$(STEP) "boot" go test -count=1 -v -timeout 30m ./test/image
+
 .PHONY: check
 check: go ## format, vet, staticcheck, shellcheck, generated documents, tests with the race detector
 	@$(STEP) "build" $(MAKE) build
