@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sluice/relay/endpoint"
 	"sluice/relay/flow"
 )
@@ -507,6 +509,32 @@ func TestStuckPlayer(t *testing.T) {
 	}
 	p.overrun(good)
 	good.intact()
+	out.stop()
+	balanced(t, out.ledger)
+}
+
+// TestTCPGivesUp: a player that takes nothing is stuck, also where TCP notices
+// it first, and not silent.
+func TestTCPGivesUp(t *testing.T) {
+	t.Parallel()
+	needsTCPInfo(t)
+	r := newRig(t)
+	in, out := r.input(r.publishHere()), r.output(r.playHere())
+	in.await(endpoint.Listening)
+	out.await(endpoint.Listening)
+	stuck := r.joining("127.0.0.2")
+	_ = stuck.link.tcp.SetReadBuffer(64 << 10)
+	fan := out.Output.(*listenOutput).fan
+	fan.mu.Lock()
+	fan.served[0].conn.link.option(unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 1000)
+	fan.mu.Unlock()
+	p := r.publisher()
+	p.size = 50_000
+	p.pictures(300)
+	out.await(endpoint.Listening)
+	if st := out.Status(); st.Reason == nil || st.Reason.Code != "peer_stuck" {
+		t.Errorf("status: %v", st.Reason)
+	}
 	out.stop()
 	balanced(t, out.ledger)
 }

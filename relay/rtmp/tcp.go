@@ -44,6 +44,21 @@ func (l *link) option(level, name, value int) {
 	_ = l.raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), level, name, value) })
 }
 
+// answers tells whether the peer's host still answered when TCP gave the
+// connection up: then it took nothing, and the path is not dead. It is asked
+// every few seconds.
+func (l *link) answers() (recently bool) {
+	raw, err := l.tcp.SyscallConn()
+	if err != nil {
+		return false
+	}
+	_ = raw.Control(func(fd uintptr) {
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		recently = err == nil && time.Duration(info.Last_ack_recv)*time.Millisecond < deadAfter/2
+	})
+	return recently
+}
+
 // delivered asks TCP how much of what was written the peer's host has, and for
 // the round-trip time.
 func (l *link) delivered() (bytes uint64, rtt time.Duration) {
