@@ -63,6 +63,3 @@ func chunked(n, size int, time uint32) int {
 	}
 	return total
 }
-
-// messageLength returns the length of the message that chunks begin with.
-func messageLength(chunks []byte) int { return int(uint24(chunks[4:])) }
