@@ -131,8 +131,12 @@ func (d *Demux) Feed(p media.Packet, out func(media.Packet)) {
 	}
 	d.at(p.Arrival)
 	d.out = out
-	for b := p.Data; len(b) >= mpegts.PacketSize; b = b[mpegts.PacketSize:] {
-		d.packet(mpegts.Packet(b[:mpegts.PacketSize]))
+	for b := p.Data; len(b) >= mpegts.PacketSize; {
+		tp := mpegts.Packet(b[:mpegts.PacketSize])
+		if b = b[mpegts.PacketSize:]; len(b) > 0 && b[0] != mpegts.SyncByte {
+			tp = corrupt(tp) // where the next one begins elsewhere, this one is cut
+		}
+		d.packet(tp)
 	}
 	d.counters.in.Add(uint64(len(p.Data) / mpegts.PacketSize))
 	d.release(out, false)
@@ -143,6 +147,13 @@ func (d *Demux) Feed(p media.Packet, out func(media.Packet)) {
 		}
 		d.describe()
 	}
+}
+
+// corrupt returns the packet as a demodulator marks one that is damaged.
+func corrupt(p mpegts.Packet) mpegts.Packet {
+	p = bytes.Clone(p)
+	p[1] |= 0x80
+	return p
 }
 
 // Tick lets go what has waited for long enough. It is to be called every few
