@@ -25,6 +25,7 @@ func TestToFLV(t *testing.T) {
 		{"MP3 at 48 kHz", source{video: append(x264, "-g", "25"), audio: []string{"-c:a", "libmp3lame"}}},
 		{"one frame in a PES packet", source{video: append(x264, "-g", "25"), audio: aac, mux: []string{"-pes_payload_size", "0"}}},
 		{"PTS below 2^33", source{video: append(x264, "-g", "25"), audio: aac, mux: []string{"-output_ts_offset", "95442.3", "-mpegts_copyts", "1"}}},
+		{"interlaced, MBAFF", source{video: append(x264, "-g", "25", "-bf", "3", "-flags", "+ilme+ildct", "-x264opts", "tff=1"), audio: aac}},
 		{"video only", source{video: append(x264, "-g", "25")}},
 		{"audio only", source{audio: aac}},
 	} {
