@@ -183,6 +183,11 @@ func (a *Agent) perform(ctx context.Context, name string, r config.Request) conf
 			return no(400, "data needs flow")
 		}
 		err = a.o.Engine.RestartFlow(data.Flow)
+	case "input-inspect":
+		if data.Flow == "" {
+			return no(400, "data needs flow")
+		}
+		result, err = a.inspect(ctx, data.Flow)
 	case "log-tail":
 		lines := someLogLines
 		if data.Lines != nil {
@@ -212,6 +217,8 @@ func (a *Agent) perform(ctx context.Context, name string, r config.Request) conf
 	switch {
 	case errors.Is(err, relay.ErrNotFound), errors.Is(err, errNoUplink):
 		return no(404, "%v", err)
+	case errors.Is(err, errBusy):
+		return no(codeTooMany, "%v", err)
 	case err != nil:
 		return no(codeInternal, "%v", err)
 	}

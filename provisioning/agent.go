@@ -37,6 +37,7 @@ type Engine interface {
 	Report() relay.Report
 	Kick(flow, output, session string) error
 	RestartFlow(flow string) error
+	Inspect(ctx context.Context, flow string) (relay.Inspection, error)
 }
 
 // Uplinks give every socket its NIC. uplink.Manager is one.
@@ -118,6 +119,7 @@ type Agent struct {
 	inbox  inbox
 	edits  chan *edit
 	action actions
+	looks  chan struct{} // an item for each inspection that is under way
 
 	presence presence
 	events   events
@@ -157,6 +159,7 @@ func New(o Options) (*Agent, error) {
 		inbox:  inbox{wake: make(chan struct{}, 1)},
 		edits:  make(chan *edit, maxEdits),
 		action: newActions(),
+		looks:  make(chan struct{}, maxInspections),
 	}
 	a.inForce.Store(&inForce{document: &config.Document{Desired: config.Desired{Schema: config.Schema}}, origin: config.OriginFactory})
 	if o.Broker != nil {

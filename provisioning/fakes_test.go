@@ -35,6 +35,7 @@ type fakeEngine struct {
 	kicked  []string
 	lag     time.Duration // until a report shows what was applied
 	at      time.Time     // of the last Apply
+	seen    relay.Inspection
 }
 
 func (e *fakeEngine) Apply(c relay.Config) {
@@ -112,6 +113,23 @@ func (e *fakeEngine) RestartFlow(flow string) error {
 		return errors.New("it cannot be restarted")
 	}
 	return nil
+}
+
+// Inspect takes 3 s, as an Engine does, and has seen what it is asked for.
+func (e *fakeEngine) Inspect(ctx context.Context, flow string) (relay.Inspection, error) {
+	if flow == "none" {
+		return relay.Inspection{}, fmt.Errorf("flow %q: %w", flow, relay.ErrNotFound)
+	}
+	select {
+	case <-ctx.Done():
+		return relay.Inspection{}, ctx.Err()
+	case <-time.After(3 * time.Second):
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	v := e.seen
+	v.Flow = flow
+	return v, nil
 }
 
 type fakeUplinks struct {

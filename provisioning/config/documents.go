@@ -136,6 +136,62 @@ type TestResult struct {
 	TimeMS    float64  `json:"time_ms,omitzero"` // until the answer came
 }
 
+// What an Inspection calls the forms of streams.
+const (
+	CarriageTS        = "MPEG-TS"
+	CarriageRTMP      = "RTMP"
+	CarriageDatagrams = "datagrams"
+)
+
+// What an Inspection calls the kinds of elementary streams.
+const (
+	StreamVideo = "video"
+	StreamAudio = "audio"
+	StreamData  = "data"
+)
+
+// An Inspection is the answer's data of the request "input-inspect": what the
+// input in use of a flow brings.
+type Inspection struct {
+	Timestamp  time.Time          `json:"timestamp"`
+	Flow       string             `json:"flow"`
+	Input      string             `json:"input"`
+	Protocol   string             `json:"protocol"`
+	State      relay.State        `json:"state"`
+	Reason     *endpoint.Reason   `json:"reason"`
+	Carriage   string             `json:"carriage,omitempty"`   // MPEG-TS, RTMP or datagrams
+	Conversion string             `json:"conversion,omitempty"` // what it is converted to, RTMP or MPEG-TS
+	BitrateBps uint64             `json:"bitrate_bps"`          // of all that comes in
+	MeasuredS  float64            `json:"measured_s"`           // how long the streams were
+	Note       string             `json:"note,omitempty"`       // why there is less to tell than there should be
+	Programs   []InspectedProgram `json:"programs"`
+}
+
+// InspectedProgram is a programme. Those of RTMP are as they are made for
+// MPEG-TS.
+type InspectedProgram struct {
+	Number  uint16            `json:"number"`
+	PMTPID  uint16            `json:"pmt_pid"`
+	Taken   bool              `json:"taken"` // it is the one that is converted
+	Streams []InspectedStream `json:"streams"`
+}
+
+// InspectedStream is an elementary stream, with what is known of it.
+type InspectedStream struct {
+	PID        uint16  `json:"pid"`
+	StreamType uint8   `json:"stream_type"` // of the PMT
+	Type       string  `json:"type"`        // video, audio or data
+	Codec      string  `json:"codec,omitempty"`
+	Width      int     `json:"width,omitzero"`
+	Height     int     `json:"height,omitzero"`
+	FrameRate  float64 `json:"frame_rate,omitzero"`
+	SampleRate int     `json:"sample_rate,omitzero"`
+	Channels   int     `json:"channels,omitzero"`
+	BitrateBps uint64  `json:"bitrate_bps"`        // of whole transport packets
+	Carried    bool    `json:"carried"`            // by outputs of the conversion
+	LeftOut    string  `json:"left_out,omitempty"` // why it is not
+}
+
 // FlowState is the state of one flow's items.
 type FlowState struct {
 	ID      string        `json:"id"`
