@@ -105,6 +105,21 @@ func (c *command) completeFlowsAndOutputs(cmd *cobra.Command, args []string, _ s
 	return append(flows, outputs...), noFiles
 }
 
+// completeInputs completes the flows and their inputs.
+func (c *command) completeInputs(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, noFiles
+	}
+	var flows, inputs []string
+	for _, f := range c.configured(cmd.Context()).Flows {
+		flows = append(flows, f.ID)
+		for _, i := range f.Inputs {
+			inputs = append(inputs, f.ID+"/"+i.ID)
+		}
+	}
+	return append(flows, inputs...), noFiles
+}
+
 // completeSRT completes the flows, and the inputs and outputs that speak SRT.
 func (c *command) completeSRT(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
