@@ -439,14 +439,14 @@ func TestSeveralPictures(t *testing.T) {
 
 // endless adds a PES packet that does not say its length: the last transport
 // packet is filled up before it.
-func (b *bench) endless(ms int64, data []byte) {
+func (b *bench) endless(ms, dts int64, data []byte) {
 	sized := &bench{stream: b.stream, cc: b.cc}
-	sized.unit(ms, data)
+	sized.ordered(ms, dts, data)
 	b.cc = sized.cc
 	p := sized.data
 	p[8], p[9] = 0, 0
 	last := p[len(p)-188:]
-	if n := (14 + len(data)) % 184; n > 0 {
+	if n := (9 + int(p[12]) + len(data)) % 184; n > 0 {
 		payload := bytes.Clone(last[4 : 4+n])
 		last[3] |= 0x20
 		last[4] = byte(183 - n)
@@ -474,9 +474,9 @@ func TestPacketsThatBeginInAPicture(t *testing.T) {
 		{"its last byte", "\x80", 1},
 	} {
 		b := newBench(mpegts.Stream{Type: mpegts.H264})
-		b.endless(1000, []byte(delimiter+"\x00\x00\x01\x67\x42\xC0\x1E\xD9\x40\x00\x00\x01\x68\xCE\x3C\x80\x00\x00\x01\x65\x88\x84"))
-		b.endless(1040, []byte(tt.before+delimiter+picture))
-		b.endless(1080, []byte(delimiter+picture))
+		b.endless(1000, 1000, []byte(delimiter+"\x00\x00\x01\x67\x42\xC0\x1E\xD9\x40\x00\x00\x01\x68\xCE\x3C\x80\x00\x00\x01\x65\x88\x84"))
+		b.endless(1040, 1040, []byte(tt.before+delimiter+picture))
+		b.endless(1080, 1080, []byte(delimiter+picture))
 		out, d := b.messages(t)
 		if len(out) != 3 || d.Counters().Dropped["damaged"] != tt.damaged {
 			t.Fatalf("%s: %d messages, %+v", tt.name, len(out), d.Counters())
@@ -489,7 +489,7 @@ func TestPacketsThatBeginInAPicture(t *testing.T) {
 	}
 	// And when nothing but that comes.
 	b := newBench(mpegts.Stream{Type: mpegts.H264})
-	b.endless(1000, bytes.Repeat([]byte{7}, 300))
+	b.endless(1000, 1000, bytes.Repeat([]byte{7}, 300))
 	if out, d := b.messages(t); len(out) > 0 || d.Counters().Dropped["damaged"] != 1 {
 		t.Errorf("%d messages, %+v", len(out), d.Counters())
 	}

@@ -141,6 +141,7 @@ type nalReader struct {
 	order    order
 	part     mpegts.Unit // a picture of which more may come
 	fields   fields
+	loose    loose
 	units    [][]byte // of the unit that is read
 	kept     [][]byte // of them, those that a message holds
 	frame    frame
@@ -208,18 +209,30 @@ func (r *nalReader) end(emit func(*frame), drop func(Drop, int)) {
 		r.part.Data = nil
 		r.picture(&whole, emit, drop)
 	}
+	r.lastOfLoose(emit, drop)
 	r.single(emit)
 }
 
 // picture reads a unit of one picture, or of several.
 func (r *nalReader) picture(u *mpegts.Unit, emit func(*frame), drop func(Drop, int)) {
+	if r.loose.left > 0 {
+		r.acrossUnits(u, emit, drop)
+		return
+	}
 	r.units = splitNAL(u.Data, r.units[:0])
 	if len(r.units) == 0 {
 		drop(DropDamaged, 1)
 		return
 	}
-	if unaligned(u.Data) { // the end of a picture whose beginning has gone
+	if unaligned(u.Data) { // the end of a picture whose beginning has gone out
 		drop(DropDamaged, 1)
+		if cuts := r.delimiters(u.Data, nil); len(cuts) > 0 { // it will not happen again
+			rest := *u
+			rest.Data = u.Data[cuts[0]:]
+			r.loose.left, r.loose.data = looseUnits+1, r.loose.data[:0]
+			r.acrossUnits(&rest, emit, drop)
+			return
+		}
 	}
 	a := access{dts: u.DTS, pts: u.PTS, timed: u.Timed, entry: u.RandomAccess, lost: u.Lost}
 	switch {
