@@ -62,8 +62,8 @@ test-arm: go ## tests that need no other program on 32-bit processors: ARM 7 and
 	@scripts/test-arch '$(ARM)' $(ARM_PACKAGES)
 
 .PHONY: image-test
-image-test: export SLUICE_IMAGE_TEST = $(or $(ARCH),amd64 arm64 armv7)
-image-test: go ## boot the programs in emulated machines (amd64, arm64, armv7; ARCH=amd64: that one) and relay through them
+image-test: export SLUICE_IMAGE_TEST = $(or $(ARCH),amd64 arm64 armv7 systemd)
+image-test: go ## boot the programs in emulated machines, relay, cut the power; ARCH=amd64, arm64, armv7 or systemd: that one
 	@$(STEP) "packages for the machines" scripts/deps image
 	@$(STEP) "modules" go mod download
 	@$(STEP) "boot" go test -count=1 -v -timeout 30m ./test/image

@@ -17,8 +17,8 @@ import (
 // What is asked for exists: nothing is passed over for a slip of the pen.
 func TestAskedFor(t *testing.T) {
 	for _, name := range strings.Fields(os.Getenv(wanted)) {
-		if name != AMD64.Name && name != ARM64.Name && name != ARMv7.Name {
-			t.Errorf("there is no machine %s: ARCH is amd64, arm64 or armv7", name)
+		if name != AMD64.Name && name != ARM64.Name && name != ARMv7.Name && name != systemd {
+			t.Errorf("there is no machine %s: ARCH is amd64, arm64, armv7 or systemd", name)
 		}
 	}
 }
@@ -81,20 +81,12 @@ var document = fmt.Sprintf(`{
 // an SRT stream goes in by its first NIC and out of its second, byte for byte;
 // and it says so on MQTT and on the box.
 func boot(t *testing.T, a Arch) {
-	a.Wanted(t)
-	const summary = "SLUICE_IMAGE_SUMMARY"
-	if os.Getenv(summary) == "" {
-		// What needs the host's network.
+	Wanted(t, a.Name)
+	inside := isolated(t, func() {
 		a.Distribution(t)
 		a.Programs(t)
-		t.Setenv(summary, filepath.Join(t.TempDir(), "summary"))
-	}
-	if !harness.InNetns(t) {
-		text, err := os.ReadFile(os.Getenv(summary))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Logf("%s", text)
+	})
+	if !inside {
 		return
 	}
 
@@ -160,9 +152,36 @@ func boot(t *testing.T, a Arch) {
 	if in < media || out < 2*media || back > media/2 {
 		t.Errorf("of a stream of %d bytes, %d went into the first NIC and %d came back; %d came out of the second", media, in, back, out)
 	}
-	text := fmt.Sprintf("%s: up on MQTT after %.0f s, relayed after %.0f s, all in %.0f s: %d datagrams, none lost",
+	summarize(t, "%s: up on MQTT after %.0f s, relayed after %.0f s, all in %.0f s: %d datagrams, none lost",
 		a.Name, up.Seconds(), first.Seconds(), time.Since(began).Seconds(), pushed.Verifier.Report().Received)
-	if err := os.WriteFile(os.Getenv(summary), []byte(text), 0o600); err != nil {
+}
+
+// summary names the environment variable with the file for what a test that
+// passed says.
+const summary = "SLUICE_IMAGE_SUMMARY"
+
+// isolated runs the test once more in a network namespace, and reports whether
+// this is in there. What needs the host's network is prepared before.
+func isolated(t *testing.T, prepare func()) bool {
+	t.Helper()
+	if os.Getenv(summary) == "" {
+		prepare()
+		t.Setenv(summary, filepath.Join(t.TempDir(), "summary"))
+	}
+	if harness.InNetns(t) {
+		return true
+	}
+	text, err := os.ReadFile(os.Getenv(summary))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s", text)
+	return false
+}
+
+func summarize(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if err := os.WriteFile(os.Getenv(summary), fmt.Appendf(nil, format, args...), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }

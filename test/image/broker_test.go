@@ -21,7 +21,10 @@ const (
 )
 
 // A broker is Mosquitto, in the network of the machine's first NIC.
-type broker struct{ port string }
+type broker struct {
+	port    string
+	process *harness.Process
+}
 
 func startBroker(t *testing.T) broker {
 	t.Helper()
@@ -35,7 +38,7 @@ func startBroker(t *testing.T) broker {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	harness.Start(t, harness.Need(t, "mosquitto", "mosquitto"), []string{"-c", config}, nil)
+	b.process = harness.Start(t, harness.Need(t, "mosquitto", "mosquitto"), []string{"-c", config}, nil)
 	harness.Await(t, 10*time.Second, "Mosquitto listens", func() bool {
 		c, err := net.Dial("tcp", net.JoinHostPort(HostAddress(0), b.port))
 		if err == nil {

@@ -62,10 +62,6 @@ func (a Arch) Distribution(t *testing.T) Distribution {
 	if _, err := os.Stat(kept); err == nil {
 		return Distribution(kept)
 	}
-	mirror := os.Getenv("SLUICE_MIRROR")
-	if mirror == "" {
-		mirror = "http://deb.debian.org/debian"
-	}
 	// What is there is whole: it gets its name at the end.
 	part, err := os.MkdirTemp(cache, "part-")
 	if err != nil {
@@ -73,14 +69,55 @@ func (a Arch) Distribution(t *testing.T) Distribution {
 	}
 	defer os.RemoveAll(part)
 	t.Logf("downloading %s of Debian %s into %s", a.kernel, release, kept)
-	cmd := exec.Command("bash", "-euo", "pipefail", "-c", download, "bash", part, a.debian, a.kernel, release, mirror)
+	cmd := exec.Command("bash", "-euo", "pipefail", "-c", download, "bash", part, a.debian, a.kernel, release, mirror())
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("downloading from %s: %v\n%s", mirror, err, out)
+		t.Fatalf("downloading from %s: %v\n%s", mirror(), err, out)
 	}
 	if err := os.Rename(filepath.Join(part, "root"), kept); err != nil {
 		t.Fatal(err)
 	}
 	return Distribution(kept)
+}
+
+// mirror is of Debian.
+func mirror() string {
+	if m := os.Getenv("SLUICE_MIRROR"); m != "" {
+		return m
+	}
+	return "http://deb.debian.org/debian"
+}
+
+// RootDisk returns the file of a disk with Debian's smallest system that has
+// systemd, to be copied and not written. It is made unless it is there, which
+// takes root.
+func (a Arch) RootDisk(t *testing.T) string {
+	t.Helper()
+	cache := Cache(t)
+	kept := filepath.Join(cache, "debian-"+release+"-"+a.debian+"-systemd.ext4")
+	if exists(kept) {
+		return kept
+	}
+	if os.Geteuid() != 0 {
+		t.Fatal("the root file system belongs to root, and only root can make it")
+	}
+	part, err := os.MkdirTemp(cache, "part-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(part)
+	t.Logf("making %s", kept)
+	cmd := exec.Command("bash", "-euo", "pipefail", "-c", `
+		PATH=$PATH:/usr/sbin:/sbin
+		mmdebstrap --quiet --variant=minbase --architectures="$2" --include=systemd-sysv,dbus \
+			--aptopt='Acquire::Languages "none"' --dpkgopt='path-exclude=/usr/share/doc/*' "$3" "$1/root" "$4"
+		mke2fs -q -t ext4 -d "$1/root" "$1/disk" 1G`, "bash", part, a.debian, release, mirror())
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("making a root file system: %v\n%s", err, out)
+	}
+	if err := os.Rename(filepath.Join(part, "disk"), kept); err != nil {
+		t.Fatal(err)
+	}
+	return kept
 }
 
 // one returns the only file of a pattern.

@@ -21,13 +21,18 @@ type Guest struct {
 	// Start is a script of busybox' sh, which runs once the NICs (eth0, eth1) are
 	// there and is started again where it ends.
 	Start string
+	// Root is a script that mounts a root file system of its own at /root, whose
+	// systemd takes over in place of Start; Serial is a service of it then.
+	Root string
+	// Disks are the files of its disks, vda and so on.
+	Disks []string
 	// Serial is a script whose input and output are the Line. Without one it is
 	// a shell, which Line.Run talks to. In it, $tty is the device.
 	Serial string
 }
 
 // modules are what a Guest needs of its machine.
-var modules = []string{"virtio_pci", "virtio_net", "virtio_rng", "ext4"}
+var modules = []string{"virtio_pci", "virtio_net", "virtio_rng", "virtio_blk", "ext4"}
 
 // initScript is process 1.
 const initScript = `#!/bin/busybox sh
@@ -42,6 +47,15 @@ mount -t devpts devpts /dev/pts
 for module in $(cat /lib/modules/order); do insmod "/lib/modules/$module"; done
 ip link set lo up
 export tty=/dev/%s
+if [ -e /etc/root ]; then
+	sh /etc/root
+	mkdir -p /run/systemd/system/multi-user.target.wants
+	cp /etc/serial /run/serial
+	cp /etc/serial.service /run/systemd/system/
+	ln -s ../serial.service /run/systemd/system/multi-user.target.wants/
+	for dir in dev proc sys run; do mount --move /$dir /root/$dir; done
+	exec switch_root /root /sbin/init
+fi
 (while :; do setsid sh /etc/serial; sleep 1; done) &
 while :; do sh /etc/start; sleep 1; done
 `
@@ -52,6 +66,13 @@ const shell = `
 exec 3<>$tty
 stty raw -echo <&3
 while read -r command; do eval "$command"; done <&3 >&3 2>&1
+`
+
+// serialService is what runs Serial where there is systemd.
+const serialService = `[Service]
+Environment=tty=/dev/%s
+ExecStart=/bin/sh /run/serial
+Restart=always
 `
 
 // Initramfs writes the root file system of the guest, with our programs from a
@@ -65,6 +86,10 @@ func (g Guest) Initramfs(t *testing.T, d Distribution, programs, file string) {
 	if g.Serial == "" {
 		content["etc/serial"] = []byte(shell)
 	}
+	if g.Root != "" {
+		content["etc/root"] = []byte(g.Root)
+		content["etc/serial.service"] = fmt.Appendf(nil, serialService, g.Arch.tty)
+	}
 	add := func(name, from string) {
 		b, err := os.ReadFile(from)
 		if err != nil {
@@ -73,8 +98,10 @@ func (g Guest) Initramfs(t *testing.T, d Distribution, programs, file string) {
 		content[name] = b
 	}
 	add("bin/busybox", d.Busybox(t))
-	add("bin/sluiced", filepath.Join(programs, "sluiced"))
-	add("bin/sluicectl", filepath.Join(programs, "sluicectl"))
+	if programs != "" {
+		add("bin/sluiced", filepath.Join(programs, "sluiced"))
+		add("bin/sluicectl", filepath.Join(programs, "sluicectl"))
+	}
 	var order []string
 	for _, m := range d.Modules(t, modules...) {
 		add("lib/modules/"+filepath.Base(m), m)

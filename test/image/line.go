@@ -52,6 +52,9 @@ func (m *Machine) Line(t *testing.T) *Line {
 	return l
 }
 
+// Close pulls the cable out.
+func (l *Line) Close() { l.conn.Close() }
+
 // Write types.
 func (l *Line) Write(b []byte) (int, error) { return l.conn.Write(b) }
 

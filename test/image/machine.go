@@ -31,12 +31,16 @@ func (g Guest) Boot(t *testing.T, d Distribution, programs string, lan Lan) *Mac
 		"-accel", "tcg", "-cpu", "max", "-smp", fmt.Sprint(processors()), "-m", "512",
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-kernel", d.Kernel(t), "-initrd", initramfs,
-		"-append", "console=" + g.Arch.console + " loglevel=5 panic=-1",
+		"-append", "console=" + g.Arch.console + " loglevel=5 panic=-1 net.ifnames=0",
 		"-object", "rng-random,id=random,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=random",
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
 		"-chardev", "socket,id=line,server=on,wait=off,path=" + m.line,
 	}, g.Arch.args...)
 	args = append(args, g.Arch.line...)
+	for i, disk := range g.Disks {
+		args = append(args, "-drive", fmt.Sprintf("if=none,id=disk%d,format=raw,file=%s", i, disk),
+			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d", i))
+	}
 	for i, tap := range lan.Taps {
 		// Without romfile= it would want firmware to boot from the network.
 		args = append(args, "-netdev", fmt.Sprintf("tap,id=net%d,ifname=%s,script=no,downscript=no", i, tap),
