@@ -114,6 +114,10 @@ func TestPushFails(t *testing.T) {
 			_, _ = h.link.Write([]byte(strings.Repeat("220 smtp.example ESMTP\r\n", 500)))
 			_, _ = h.drains()
 		}, connecting, "handshake", "does not answer as an RTMP server does"},
+		{"is no RTMP server, and waits", func(h *host) {
+			_, _ = h.link.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
+			_, _ = h.drains()
+		}, connecting, "handshake", "does not answer as an RTMP server does"},
 		{"sends garbage in mid-stream", func(h *host) {
 			h.publishes(nil)
 			_, _ = h.link.Write([]byte{0xFF, 0xFF, 0xFF, 0xFF})

@@ -57,6 +57,7 @@ type conn struct {
 
 func newConn(l *link) *conn {
 	c := &conn{link: l, in: newReader(bufio.NewReaderSize(l, smallRead)), size: defaultChunkSize}
+	c.in.each = c.received
 	c.heard.Store(time.Now().UnixNano())
 	if a, ok := l.tcp.RemoteAddr().(*net.TCPAddr); ok {
 		p := a.AddrPort()
@@ -102,7 +103,28 @@ func (c *conn) greet() error {
 
 // introduce shakes hands with a server.
 func (c *conn) introduce() error {
-	return handshake.HandshakeWithServer(c.in.src, c.link, &handshake.Config{SkipHandshakeVerification: true})
+	d, e := handshake.NewDecoder(c.in.src), handshake.NewEncoder(c.link)
+	own := handshake.S0C0(handshake.RTMPVersion)
+	ours, err := hello()
+	if err == nil {
+		err = errors.Join(e.EncodeS0C0(&own), e.EncodeS1C1(&ours))
+	}
+	if err != nil {
+		return err
+	}
+	var version handshake.S0C0
+	if err := d.DecodeS0C0(&version); err != nil {
+		return err
+	}
+	if version != own { // most of what is not RTMP answers in text
+		return errVersion
+	}
+	var theirs handshake.S1C1
+	var echo handshake.S2C2
+	if err := errors.Join(d.DecodeS1C1(&theirs), d.DecodeS2C2(&echo)); err != nil {
+		return err
+	}
+	return e.EncodeS2C2(&handshake.S2C2{Time: theirs.Time, Random: theirs.Random})
 }
 
 // next returns the next message that is not about the connection itself.
@@ -122,22 +144,25 @@ func (c *conn) fresh() (message, error) {
 		if err != nil {
 			return m, err
 		}
-		c.heard.Store(time.Now().UnixNano())
 		own, err := c.obey(m)
 		if err != nil {
 			return m, err
-		}
-		// Twice in a window: some programs stop sending where one is full.
-		if c.window > 0 && c.in.count-c.told >= uint64(c.window)/2 {
-			c.told = c.in.count
-			if err := c.answer(encodeControl(&rtmpmsg.Ack{SequenceNumber: uint32(c.told)})); err != nil {
-				return m, err
-			}
 		}
 		if !own {
 			return m, nil
 		}
 	}
+}
+
+// received tells the peer how much has come, twice in a window: some programs
+// stop sending where one is full. It is called after each chunk.
+func (c *conn) received() error {
+	c.heard.Store(time.Now().UnixNano())
+	if c.window == 0 || c.in.count-c.told < uint64(c.window)/2 {
+		return nil
+	}
+	c.told = c.in.count
+	return c.answer(encodeControl(&rtmpmsg.Ack{SequenceNumber: uint32(c.told)}))
 }
 
 // obey does what a message says about the connection.

@@ -87,6 +87,30 @@ func TestAcknowledgements(t *testing.T) {
 	}
 }
 
+// TestAcknowledgementsWithinAMessage: a peer that sends no more than its window
+// ahead is heard in the midst of a message that is longer.
+func TestAcknowledgementsWithinAMessage(t *testing.T) {
+	t.Parallel()
+	near, far := ends(t)
+	done := hearing(near)
+	b := control(&rtmpmsg.WinAckSize{Size: 2000})
+	b = appendMessage(b, defaultChunkSize, message{kind: video, data: make([]byte, 10_000)})
+	if _, err := far.link.Write(b[:3000]); err != nil {
+		t.Fatal(err)
+	}
+	_ = far.link.tcp.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if m, err := far.in.next(); err != nil || m.kind != rtmpmsg.TypeIDAck {
+		t.Errorf("%+v, %v", m, err)
+	}
+	if _, err := far.link.Write(b[3000:]); err != nil {
+		t.Fatal(err)
+	}
+	_ = far.link.tcp.CloseWrite()
+	if all := <-done; len(all) != 1 || len(all[0].data) != 10_000 {
+		t.Errorf("%d messages", len(all))
+	}
+}
+
 // TestNoWindow: who names none hears nothing.
 func TestNoWindow(t *testing.T) {
 	t.Parallel()

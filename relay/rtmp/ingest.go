@@ -20,6 +20,9 @@ const ticks = 90
 const (
 	mostBack  = 5 * time.Second  // audio and video need not be sent in order
 	mostAhead = 10 * time.Second // beyond the time that went by
+	// rest is how long a track may be without messages and still go on from its
+	// own; otherwise it goes by the other.
+	rest = time.Minute
 )
 
 // mostHeaders bounds what is kept of a source: metadata, and the configurations
@@ -40,8 +43,10 @@ type ingest struct {
 	format  *media.Format // nil: it has to be made anew
 	clock   *media.Clock  // nil before the first packet
 	video   bool          // there is some
-	time    int64         // ms, of the newest message, without a wrap
-	arrival time.Time     // of that message
+	reach   reach         //  of the track that is ahead
+	tracks  [2]reach      // of audio and video
+	jumps   int           // of the timeline, close to each other
+	jumped  time.Time     // when the last was
 	bytes   uint64        // published since the last flush
 }
 
@@ -99,7 +104,7 @@ func (g *ingest) media(m message, now time.Time) {
 		g.keep(header{media.Header{Track: track, Data: m.data}, tag.Slot})
 		return
 	}
-	dts := g.at(m.time, now)
+	dts := g.at(track, m.time, now)
 	g.add(media.Packet{
 		Track: track, DTS: dts * ticks, PTS: (dts + int64(tag.Composition)) * ticks, Arrival: now, Data: m.data,
 		RandomAccess: tag.Key || track == media.Audio && !g.video,
@@ -130,8 +135,8 @@ func (g *ingest) data(m message, now time.Time) {
 		return
 	}
 	// Its time is often zero: it goes with the media that it came with.
-	dts := g.time
-	if d := int64(int32(m.time - uint32(g.time))); g.clock != nil && max(d, -d) < mostBack.Milliseconds() {
+	dts := g.reach.time
+	if d := int64(int32(m.time - uint32(g.reach.time))); g.clock != nil && max(d, -d) < mostBack.Milliseconds() {
 		dts += d
 	}
 	g.add(media.Packet{Track: media.Data, DTS: dts * ticks, PTS: dts * ticks, Arrival: now, Data: m.data})
@@ -195,42 +200,72 @@ func (g *ingest) keep(h header) {
 	g.sent(len(h.Data))
 }
 
+// A reach is how far a track has come in a timeline.
+type reach struct {
+	time    int64     // ms, of its newest message
+	arrival time.Time // of that; zero: there was none
+}
+
+// goesOn tells whether a track's time may go on by so many milliseconds.
+func (p reach) goesOn(by int64, now time.Time) bool {
+	return by >= -mostBack.Milliseconds() && by <= (now.Sub(p.arrival)+mostAhead).Milliseconds()
+}
+
 // at returns the time of a message without a wrap, and begins a new clock where
 // it has jumped.
-func (g *ingest) at(time uint32, now time.Time) int64 {
-	if g.clock == nil {
-		g.begin(time, now)
-		return g.time
+func (g *ingest) at(track int, time uint32, now time.Time) int64 {
+	own := &g.tracks[track-media.Audio]
+	from := *own
+	if now.Sub(from.arrival) > rest { // or there was none
+		from = g.reach
 	}
-	goesOn := func(d int64) bool {
-		return d >= -mostBack.Milliseconds() && d <= (now.Sub(g.arrival)+mostAhead).Milliseconds()
-	}
-	d := time - uint32(g.time)
+	d := time - uint32(from.time)
 	step := int64(int32(d))
-	if !goesOn(step) {
+	if !from.goesOn(step, now) {
 		step = int64(int32(d<<1) >> 1) // FLV has 31 bits, and ffmpeg sends no more
 	}
-	if !goesOn(step) {
+	if g.clock == nil || !from.goesOn(step, now) && !(own.arrival.IsZero() && g.apart(now)) {
 		g.begin(time, now)
-		return g.time
+		*own = g.reach
+		return g.reach.time
 	}
-	t := g.time + step
-	if step > 0 {
-		g.time, g.arrival = t, now
+	t := from.time + step
+	if own.arrival.IsZero() || t > own.time {
+		*own = reach{t, now}
+	}
+	if t > g.reach.time {
+		g.reach = *own
 	}
 	return t
 }
 
+// Sources whose tracks are far apart would begin a clock with every message.
+const (
+	mostJumps = 3
+	jumpsIn   = 2 * time.Second
+)
+
+// apart tells whether the timeline has jumped so often of late that it must be
+// two tracks that are apart.
+func (g *ingest) apart(now time.Time) bool {
+	return g.jumps >= mostJumps && now.Sub(g.jumped) < jumpsIn
+}
+
 // begin begins a timeline.
 func (g *ingest) begin(time uint32, now time.Time) {
+	if now.Sub(g.jumped) >= jumpsIn {
+		g.jumps = 0
+	}
+	g.jumps, g.jumped = g.jumps+1, now
 	g.clock, g.format = &media.Clock{}, nil
-	g.time, g.arrival = int64(time), now
+	g.reach = reach{int64(time), now}
+	g.tracks = [2]reach{}
 }
 
 // add adds a packet to the batch.
 func (g *ingest) add(p media.Packet) {
 	if g.clock == nil { // data before any media
-		g.begin(uint32(g.time), p.Arrival)
+		g.begin(uint32(g.reach.time), p.Arrival)
 	}
 	if g.format == nil {
 		g.format = &media.Format{Kind: media.FLV, Clock: g.clock}

@@ -282,6 +282,36 @@ func TestSourceFallsSilent(t *testing.T) {
 	}
 }
 
+// TestTracksApart: sound and picture that are hours apart begin no clock with
+// every message, and stay apart.
+func TestTracksApart(t *testing.T) {
+	x := newIntake(t)
+	var clock *media.Clock
+	since := 0
+	const apart = 3_600_000
+	var offset int64
+	for i := range int64(100) {
+		for _, m := range []struct {
+			kind rtmpmsg.TypeID
+			time int64
+			data []byte
+		}{{audio, 40 * i, sound(1)}, {video, apart + 40*i, picture(true, 0, 1)}} {
+			x.comes(m.kind, uint32(m.time), m.data)
+			p := x.one()
+			if since++; p.Format.Clock != clock {
+				clock, since, offset = p.Format.Clock, 0, p.DTS-m.time*ticks
+			}
+			if got := p.DTS - offset; got != m.time*ticks {
+				t.Fatalf("message %d of %d is at %d ms, want %d", i, m.kind, got/ticks, m.time)
+			}
+		}
+		x.pass(40)
+	}
+	if since < 150 {
+		t.Errorf("the newest clock began %d messages ago", since)
+	}
+}
+
 func TestDataMessages(t *testing.T) {
 	x := newIntake(t)
 	x.comes(video, 20_000, picture(true, 0, 1))

@@ -65,9 +65,10 @@ type reader struct {
 	limits  limits
 	size    int // of a chunk, at most
 	streams map[uint32]*chunkStream
-	held    int    // bytes that incomplete messages have memory for
-	count   uint64 // bytes so far
-	idle    func() // called before more bytes are waited for; nil: nothing is
+	held    int          // bytes that incomplete messages have memory for
+	count   uint64       // bytes so far
+	idle    func()       // called before more bytes are waited for; nil: nothing is
+	each    func() error // called after each chunk; nil: nothing is
 }
 
 func newReader(src *bufio.Reader) *reader {
@@ -78,6 +79,9 @@ func newReader(src *bufio.Reader) *reader {
 func (r *reader) next() (message, error) {
 	for {
 		m, whole, err := r.chunk()
+		if err == nil && r.each != nil {
+			err = r.each()
+		}
 		switch {
 		case err != nil:
 			return message{}, err
