@@ -153,6 +153,26 @@ func TestNoConnectionOfGosrt(t *testing.T) {
 	}
 }
 
+// Other implementations of RTMP are peers in tests alone, and of go-rtmp the
+// root package is left out: it builds for no 32-bit ARM.
+func TestNoOtherRTMP(t *testing.T) {
+	const other, root = "github.com/bluenviron/gortmplib", "github.com/yutopp/go-rtmp"
+	peers := 0
+	for _, s := range sources(t) {
+		for _, path := range s.imports {
+			switch {
+			case path == root, strings.HasPrefix(path, other) && !s.test:
+				t.Errorf("%s imports %s", s.file, path)
+			case strings.HasPrefix(path, other):
+				peers++
+			}
+		}
+	}
+	if peers == 0 {
+		t.Errorf("nothing imports %s: is that still its name?", other)
+	}
+}
+
 // The rule itself, on imports that must be refused.
 func TestArrowsRefuse(t *testing.T) {
 	for _, c := range []struct {
