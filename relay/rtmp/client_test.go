@@ -171,6 +171,7 @@ func TestNobodyListens(t *testing.T) {
 
 // TestSilentServers take a call and say nothing, at different times.
 func TestSilentServers(t *testing.T) {
+	takesSeconds(t)
 	t.Parallel()
 	for name, script := range map[string]func(*host){
 		"at once":            func(h *host) { _, _ = io.Copy(io.Discard, h.link) },

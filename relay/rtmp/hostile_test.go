@@ -117,6 +117,7 @@ func TestHostileStrangers(t *testing.T) {
 // TestSlowStrangers shake half a hand, or slowly, or do not go on: they have
 // seconds for that, however busy they are.
 func TestSlowStrangers(t *testing.T) {
+	takesSeconds(t)
 	t.Parallel()
 	r := newRig(t)
 	r.input(r.publishHere()).await(endpoint.Listening)
@@ -321,6 +322,7 @@ func flood(t *testing.T, port, n int, hello func(i int) []byte) {
 // TestFlood floods a server while a real publisher and its player are there:
 // they lose nothing, others get in, and memory and the log hardly grow.
 func TestFlood(t *testing.T) {
+	takesSeconds(t)
 	const n, most = 2000, 8 << 20
 	r := newRig(t)
 	in, out := r.input(r.publishHere()), r.output(r.playHere())
@@ -379,6 +381,7 @@ func TestFlood(t *testing.T) {
 
 // TestTLSFlood does the same to a port with TLS.
 func TestTLSFlood(t *testing.T) {
+	takesSeconds(t)
 	ca := newAuthority(t)
 	cert, key := ca.forLoopback()
 	r := newRig(t, func(o *Options) {

@@ -22,6 +22,7 @@ func countDescriptors(t *testing.T) int {
 // TestComeAndGo has publishers and players come and go in many ways, and looks
 // at what they leave behind.
 func TestComeAndGo(t *testing.T) {
+	takesSeconds(t)
 	const many, together = 200, 10
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it closes what is forgotten
 	r := newRig(t)

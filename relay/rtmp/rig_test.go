@@ -155,6 +155,14 @@ func (r *rig) playHere() OutputConfig {
 func (r *rig) in() string  { return fmt.Sprintf("rtmp://127.0.0.1:%d/in/key", r.port) }
 func (r *rig) out() string { return fmt.Sprintf("rtmp://127.0.0.1:%d/live/stage", r.port) }
 
+// takesSeconds leaves a test out of the short form.
+func takesSeconds(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it takes seconds, and proves nothing more on another processor: not with -short")
+	}
+}
+
 // needsTCPInfo leaves a test out where nobody says what TCP has delivered: an
 // emulator of another processor does not.
 func needsTCPInfo(t *testing.T) {
