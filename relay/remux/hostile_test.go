@@ -1,6 +1,7 @@
 package remux_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
 	"runtime"
@@ -88,6 +89,13 @@ func TestHostileStreams(t *testing.T) {
 		}},
 		{"frames without a key frame of audio that never comes", func(i int) []byte {
 			b := append(append([]byte(nil), begin...), 0, 0, 1, 0x41, 0x9A, 0x80)
+			return transport(0x100, true, byte(i), b)
+		}},
+		{"a picture that goes on in packet after packet", func(i int) []byte {
+			b := append(append([]byte(nil), begin...), bytes.Repeat([]byte{7}, 170)...)
+			if i%8000 == 0 {
+				copy(b[15:], "\x00\x00\x01\x67\x42\xC0\x1E\xD9\x40\x00\x00\x01\x68\xCE\x3C\x80\x00\x00\x01\x65\x88\x84\x00\x00\x01\x09\xF0\x00\x00\x01\x41\x9A")
+			}
 			return transport(0x100, true, byte(i), b)
 		}},
 		{"noise on the tracks", func(i int) []byte {

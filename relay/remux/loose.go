@@ -10,6 +10,10 @@ import (
 // still put together across units, after one that did not.
 const looseUnits = 100
 
+// maxSpans is over how many units a picture may go on: what is kept of it is
+// copied for each.
+const maxSpans = 32
+
 // A loose stream is one whose PES packets begin anywhere in a picture. Then
 // the last picture of each is known to be whole when the next one begins, and
 // the time of a packet is that of the first picture that begins in it (2.4.3.7).
@@ -19,6 +23,8 @@ type loose struct {
 	data []byte // of tail; it begins with a delimiter
 	join []byte
 	cuts []int
+
+	spans int // units over which the tail goes
 }
 
 // acrossUnits reads a unit of a loose stream, and keeps its last picture.
@@ -38,7 +44,8 @@ func (r *nalReader) acrossUnits(u *mpegts.Unit, emit func(*frame), drop func(Dro
 	b := l.join
 	l.cuts = r.delimiters(b, l.cuts[:0])
 	switch {
-	case len(b) > maxPicture:
+	case len(b) > maxPicture, l.spans > maxSpans:
+		l.spans = 0
 		drop(DropOversize, 1)
 		return
 	case len(l.cuts) == 0:
@@ -62,6 +69,9 @@ func (r *nalReader) acrossUnits(u *mpegts.Unit, emit func(*frame), drop func(Dro
 			a = access{dts: u.DTS, pts: u.PTS, timed: u.Timed, entry: u.RandomAccess, lost: u.Lost}
 		}
 		if i == len(l.cuts)-1 && l.left > 0 {
+			if l.spans++; i > 0 || old == 0 { // it begins here
+				l.spans = 1
+			}
 			l.tail, l.data = a, append(l.data, b[at:]...)
 			return
 		}

@@ -96,3 +96,23 @@ func TestPacketsThatBeginAnywhere(t *testing.T) {
 		}
 	}
 }
+
+// A picture that goes on over packet after packet is given up: what is kept of
+// it is copied for each.
+func TestPictureOverManyPackets(t *testing.T) {
+	delimiter, picture := "\x00\x00\x00\x01\x09\xF0", "\x00\x00\x01\x41\x9A\x07\x07\x07"
+	for packets, want := range map[int]uint64{30: 0, 33: 1, 70: 1} {
+		b := newBench(mpegts.Stream{Type: mpegts.H264})
+		b.endless(1000, 1000, []byte(delimiter+"\x00\x00\x01\x67\x42\xC0\x1E\xD9\x40\x00\x00\x01\x68\xCE\x3C\x80\x00\x00\x01\x65\x88\x84"))
+		b.endless(1040, 1040, []byte("\x07\x07"+delimiter+picture)) // that is one such
+		for range packets {
+			b.endless(-1, -1, bytes.Repeat([]byte{7}, 100))
+		}
+		b.endless(1080, 1080, []byte(delimiter+picture))
+		b.endless(1120, 1120, []byte(delimiter+picture))
+		out, d := b.messages(t)
+		if n := len(out); d.Counters().Dropped["oversize"] != want || n != 4-int(want) || out[n-1].DTS != 120*90 {
+			t.Errorf("%d packets: %d messages, %+v", packets, n, d.Counters())
+		}
+	}
+}
