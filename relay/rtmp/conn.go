@@ -137,7 +137,18 @@ func (c *conn) next() (message, error) {
 	return c.fresh()
 }
 
-// fresh does the same, and leaves those alone that are kept.
+// command returns the next message if it is a command, and otherwise passes it
+// over: ok is false then.
+func (c *conn) command() (q command, ok bool, err error) {
+	m, err := c.next()
+	if err != nil || !m.isCommand() {
+		return q, false, err
+	}
+	q, err = parseCommand(m)
+	return q, err == nil, err
+}
+
+// fresh does what next does, and leaves those alone that are kept.
 func (c *conn) fresh() (message, error) {
 	for {
 		m, err := c.in.next()

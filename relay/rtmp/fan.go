@@ -277,18 +277,11 @@ func consume(b [][]byte, n int) [][]byte {
 // listenFor reads what a peer says that is sent to.
 func listenFor(c *conn, told func(command) (over bool)) error {
 	for {
-		m, err := c.next()
+		q, ok, err := c.command()
 		if err != nil {
 			return err
 		}
-		if !m.isCommand() {
-			continue
-		}
-		q, err := parseCommand(m)
-		if err != nil {
-			return err
-		}
-		if told(q) {
+		if ok && told(q) {
 			return endpoint.ErrPeerClosed
 		}
 	}

@@ -11,10 +11,7 @@ import (
 // waits for it does not wait for ever.
 func TestFault(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	in, out := r.input(r.publishHere()), r.output(r.playHere())
-	in.await(endpoint.Listening)
-	out.await(endpoint.Listening)
+	r, in, out := serving(t)
 	good := r.publisher()
 	stop := good.live()
 	watcher := r.player()

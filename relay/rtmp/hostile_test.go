@@ -184,10 +184,7 @@ func TestHostilePeers(t *testing.T) {
 	} {
 		t.Run(a.name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
-			in, out := r.input(r.publishHere()), r.output(r.playHere())
-			in.await(endpoint.Listening)
-			out.await(endpoint.Listening)
+			r, in, out := serving(t)
 			w := r.player()
 			p := r.publisher()
 			p.pictures(10)
@@ -239,10 +236,7 @@ func TestZeroLengthMessages(t *testing.T) {
 // bound, and then it is let go.
 func TestPlayerThatAsks(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	in, out := r.input(r.publishHere()), r.output(r.playHere())
-	in.await(endpoint.Listening)
-	out.await(endpoint.Listening)
+	r, _, out := serving(t)
 	w := r.player()
 	p := r.publisher()
 	p.pictures(10)
@@ -324,10 +318,7 @@ func flood(t *testing.T, port, n int, hello func(i int) []byte) {
 func TestFlood(t *testing.T) {
 	takesSeconds(t)
 	const n, most = 2000, 8 << 20
-	r := newRig(t)
-	in, out := r.input(r.publishHere()), r.output(r.playHere())
-	in.await(endpoint.Listening)
-	out.await(endpoint.Listening)
+	r, in, out := serving(t)
 	p, w := r.publisher(), r.player()
 	stop := p.live()
 	w.sees(50)

@@ -348,10 +348,7 @@ func TestAuthenticationByGortmplib(t *testing.T) {
 // publish and play without a stream key.
 func TestNameInApp(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	in, out := r.input(r.publishHere()), r.output(r.playHere())
-	in.await(endpoint.Listening)
-	out.await(endpoint.Listening)
+	r, in, out := serving(t)
 	for app, publish := range map[string]bool{"in/key": true, "live/stage": false} {
 		if _, err := r.goClient(t, app, "", publish); err != nil {
 			t.Errorf("%s: %v", app, err)

@@ -25,10 +25,7 @@ func TestComeAndGo(t *testing.T) {
 	takesSeconds(t)
 	const many, together = 200, 10
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it closes what is forgotten
-	r := newRig(t)
-	in, out := r.input(r.publishHere()), r.output(r.playHere())
-	in.await(endpoint.Listening)
-	out.await(endpoint.Listening)
+	r, in, out := serving(t)
 	goroutines, descriptors := runtime.NumGoroutine(), countDescriptors(t)
 	var all sync.WaitGroup
 	all.Go(func() {

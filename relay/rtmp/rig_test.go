@@ -152,6 +152,16 @@ func (r *rig) playHere() OutputConfig {
 	return OutputConfig{Port: r.port, App: "live", StreamKey: "stage"}
 }
 
+// serving is a rig with both, listening.
+func serving(t *testing.T, change ...func(*Options)) (r *rig, in inputRun, out outputRun) {
+	t.Helper()
+	r = newRig(t, change...)
+	in, out = r.input(r.publishHere()), r.output(r.playHere())
+	in.await(endpoint.Listening)
+	out.await(endpoint.Listening)
+	return r, in, out
+}
+
 func (r *rig) in() string  { return fmt.Sprintf("rtmp://127.0.0.1:%d/in/key", r.port) }
 func (r *rig) out() string { return fmt.Sprintf("rtmp://127.0.0.1:%d/live/stage", r.port) }
 

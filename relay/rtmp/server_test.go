@@ -202,10 +202,7 @@ func TestTakeover(t *testing.T) {
 
 func TestAccess(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	in, out := r.input(r.publishHere()), r.output(r.playHere())
-	in.await(endpoint.Listening)
-	out.await(endpoint.Listening)
+	r, in, out := serving(t)
 
 	in.gate().SetAccess(only("127.0.0.2", 1))
 	refusedBy(t, "a publisher from another address", r.callFrom("127.0.0.1", "in").publishes("key"), "its address is not allowed")
@@ -252,10 +249,7 @@ func (r *rig) servers() int {
 
 func TestSharedServer(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	in, out := r.input(r.publishHere()), r.output(r.playHere())
-	in.await(endpoint.Listening)
-	out.await(endpoint.Listening)
+	r, in, out := serving(t)
 	if n := r.servers(); n != 1 {
 		t.Fatalf("%d servers", n)
 	}
@@ -329,10 +323,7 @@ func TestTLSWithoutCertificate(t *testing.T) {
 // old ones are gone, and has the port then.
 func TestRenewedUplink(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	in, out := r.input(r.publishHere()), r.output(r.playHere())
-	in.await(endpoint.Listening)
-	out.await(endpoint.Listening)
+	r, in, out := serving(t)
 	p := r.publisher()
 	r.up.Renew()
 	next := r.input(r.publishHere())
@@ -372,10 +363,7 @@ func TestRenewedUplink(t *testing.T) {
 // TestPublisherReturns: its players stay, and for them time goes on.
 func TestPublisherReturns(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	in, out := r.input(r.publishHere()), r.output(r.playHere())
-	in.await(endpoint.Listening)
-	out.await(endpoint.Listening)
+	r, in, out := serving(t)
 	w := r.player()
 	next := uint32(0)
 	for i, from := range []uint32{0, 5_000_000, 1<<32 - 1000, 10} {
@@ -416,10 +404,7 @@ func TestPublisherReturns(t *testing.T) {
 // the stream, and without waiting for more of it.
 func TestJoining(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	in, out := r.input(r.publishHere()), r.output(r.playHere())
-	in.await(endpoint.Listening)
-	out.await(endpoint.Listening)
+	r, _, _ := serving(t)
 	p := r.publisher()
 	p.pictures(40) // key frames 0 and 25
 	eventually(t, "it is there", func() bool { return r.flow.Next() == 40 })
@@ -480,10 +465,7 @@ func TestSlowPlayer(t *testing.T) {
 // TestStuckPlayer: who takes nothing for ten seconds is let go.
 func TestStuckPlayer(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	in, out := r.input(r.publishHere()), r.output(r.playHere())
-	in.await(endpoint.Listening)
-	out.await(endpoint.Listening)
+	r, _, out := serving(t)
 	good := r.player()
 	p := r.publisher()
 	p.size = 50_000
@@ -518,10 +500,7 @@ func TestStuckPlayer(t *testing.T) {
 func TestTCPGivesUp(t *testing.T) {
 	t.Parallel()
 	needsTCPInfo(t)
-	r := newRig(t)
-	in, out := r.input(r.publishHere()), r.output(r.playHere())
-	in.await(endpoint.Listening)
-	out.await(endpoint.Listening)
+	r, _, out := serving(t)
 	stuck := r.joining("127.0.0.2")
 	_ = stuck.link.tcp.SetReadBuffer(64 << 10)
 	fan := out.Output.(*listenOutput).fan
@@ -542,10 +521,7 @@ func TestTCPGivesUp(t *testing.T) {
 // TestStopWithStuckPlayer: an output ends soon, whoever does not read.
 func TestStopWithStuckPlayer(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	in, out := r.input(r.publishHere()), r.output(r.playHere())
-	in.await(endpoint.Listening)
-	out.await(endpoint.Listening)
+	r, _, out := serving(t)
 	good := r.player()
 	p := r.publisher()
 	p.size = 50_000
@@ -565,10 +541,7 @@ func TestStopWithStuckPlayer(t *testing.T) {
 func TestSessionsInFigures(t *testing.T) {
 	needsTCPInfo(t)
 	t.Parallel()
-	r := newRig(t)
-	in, out := r.input(r.publishHere()), r.output(r.playHere())
-	in.await(endpoint.Listening)
-	out.await(endpoint.Listening)
+	r, in, out := serving(t)
 	p, w := r.publisher(), r.player()
 	p.pictures(100)
 	w.sees(99)

@@ -77,18 +77,14 @@ func (s *server) receive(ctx context.Context, c *conn) error {
 	c.link.until(begun.Add(strangerTime))
 	v := &visit{conn: c, server: s}
 	for range mostQuestions {
-		m, err := c.next()
+		q, ok, err := c.command()
 		if err != nil {
 			return err
 		}
-		if !m.isCommand() {
+		if !ok {
 			continue
 		}
-		q, err := parseCommand(m)
-		if err != nil {
-			return err
-		}
-		if over, err := v.obey(ctx, q); over || err != nil {
+		if over, err := v.obey(q); over || err != nil {
 			return err
 		}
 	}
@@ -105,7 +101,7 @@ func (l *link) until(then time.Time) {
 
 // obey does what a command asks for. over tells that the client has had what it
 // came for.
-func (v *visit) obey(ctx context.Context, q command) (over bool, err error) {
+func (v *visit) obey(q command) (over bool, err error) {
 	if v.app == "" && q.name != "connect" {
 		return false, errOrder
 	}
@@ -129,9 +125,9 @@ func (v *visit) obey(ctx context.Context, q command) (over bool, err error) {
 			return false, errOrder
 		}
 		if q.name == "publish" {
-			return true, v.publish(ctx, q)
+			return true, v.publish(q)
 		}
-		return true, v.play(ctx, q)
+		return true, v.play(q)
 	}
 	if q.id != 0 && q.name != "_result" && q.name != "_error" {
 		return false, v.answer(call(0, "_error", q.id, nil, status{"error", "NetConnection.Call.Failed", "there is no such procedure"}))
@@ -193,24 +189,22 @@ func (v *visit) refuse(code, why string) error {
 }
 
 // publish lets a client publish, for as long as it does.
-func (v *visit) publish(ctx context.Context, q command) error {
+func (v *visit) publish(q command) error {
 	in := v.server.input(join(v.app, q.text(1)))
 	if in == nil {
 		_ = v.refuse("NetStream.Publish.BadName", "there is nothing to publish to by this name")
 		return errNoStream
 	}
-	s := newSession(v.conn)
-	if why := in.gate.Enter(s, time.Now()); why != gate.Welcome {
-		in.gate.Refused(v.peer, why)
+	code := func(why gate.Verdict) string {
 		if why == gate.NotAllowed {
-			return v.refuse("NetStream.Publish.Denied", string(why))
+			return "NetStream.Publish.Denied"
 		}
-		return v.refuse("NetStream.Publish.BadName", string(why))
+		return "NetStream.Publish.BadName"
 	}
-	v.server.known(v.conn)
-	in.gate.Alone(s) // whoever it replaced publishes nothing any more
-	why := survive(v.server.log, func() error { return in.receive(v.conn, s) })
-	in.gate.Leave(s, why)
+	why := v.attend(in.gate, code, func(s *session) error {
+		in.gate.Alone(s) // whoever it replaced publishes nothing any more
+		return in.receive(v.conn, s)
+	})
 	if errors.Is(why, errUnpublished) {
 		v.link.drain() // programs take it for a failure if they are hung up on
 	}
@@ -218,20 +212,27 @@ func (v *visit) publish(ctx context.Context, q command) error {
 }
 
 // play lets a client play, for as long as it does.
-func (v *visit) play(ctx context.Context, q command) error {
+func (v *visit) play(q command) error {
 	out := v.server.output(join(v.app, q.text(1)))
 	if out == nil {
 		_ = v.refuse("NetStream.Play.StreamNotFound", "there is nothing to play by this name")
 		return errNoStream
 	}
+	code := func(gate.Verdict) string { return "NetStream.Play.Failed" }
+	v.link.seeOff(v.attend(out.gate, code, func(s *session) error { return out.send(v.conn, s) }))
+	return nil
+}
+
+// attend has a session with a client that a gate lets in, and otherwise refuses
+// it with the code of the verdict. It returns why the session ended.
+func (v *visit) attend(g *gate.Gate[*session], code func(gate.Verdict) string, talk func(*session) error) error {
 	s := newSession(v.conn)
-	if why := out.gate.Enter(s, time.Now()); why != gate.Welcome {
-		out.gate.Refused(v.peer, why)
-		return v.refuse("NetStream.Play.Failed", string(why))
+	if why := g.Enter(s, time.Now()); why != gate.Welcome {
+		g.Refused(v.peer, why)
+		return v.refuse(code(why), string(why))
 	}
 	v.server.known(v.conn)
-	why := survive(v.server.log, func() error { return out.send(v.conn, s) })
-	out.gate.Leave(s, why)
-	v.link.seeOff(why)
-	return nil
+	why := survive(v.server.log, func() error { return talk(s) })
+	g.Leave(s, why)
+	return why
 }
