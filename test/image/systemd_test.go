@@ -111,7 +111,9 @@ func TestSystemd(t *testing.T) {
 		}
 		line.Close()
 		m.Cut()
-		low = b.reported()
+		if low = b.reported(); low == 0 {
+			t.Fatal("the broker does not know what was in force")
+		}
 	}
 	m.Cut()
 	summarize(t, "%s: a daemon that hung was back after %.1f s, one that was killed after %.1f s; %d power cuts up to version %d; all in %.0f s",
