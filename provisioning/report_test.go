@@ -15,6 +15,7 @@ import (
 	"sluice/provisioning/mqtt"
 	"sluice/relay"
 	"sluice/relay/endpoint"
+	"sluice/relay/remux"
 )
 
 func TestStateAndTelemetryBodies(t *testing.T) {
@@ -36,8 +37,9 @@ func TestStateAndTelemetryBodies(t *testing.T) {
 				}},
 				Outputs: []relay.OutputReport{{
 					ID: "o", State: relay.Stalled, Since: since, BitrateBps: 4e6,
-					Reason:   endpoint.Because("no_ack", "nothing was acknowledged for 6 s"),
-					Counters: relay.Counters{Packets: 8, Bytes: 800, BytesAcked: 700, Reconnections: 2, Dropped: map[string]uint64{"too_late": 3}},
+					Reason:     endpoint.Because("no_ack", "nothing was acknowledged for 6 s"),
+					Counters:   relay.Counters{Packets: 8, Bytes: 800, BytesAcked: 700, Reconnections: 2, Dropped: map[string]uint64{"too_late": 3}},
+					Conversion: &remux.Counters{In: 900, Frames: 90, Jumps: 1, Dropped: map[string]uint64{"codec": 4}},
 					Status: endpoint.OutputStatus{
 						RTT: 12500 * time.Microsecond, Latency: 120 * time.Millisecond,
 						Sessions: []endpoint.Session{{ID: "s1", Peer: "10.0.0.9:4000", Since: since, BitrateBps: 4e6}},
@@ -75,7 +77,7 @@ func TestStateAndTelemetryBodies(t *testing.T) {
 		body, _ := b.Document("telemetry")
 		want = `{"flows":[{"id":"f","inputs":[{"bitrate_bps":5000000,"bytes":900,"id":"i","latency_ms":0,` +
 			`"packets":{"dropped":{},"lost":1,"received":9,"retransmitted":0},"rtt_ms":0,"sessions":[]}],` +
-			`"outputs":[{"bitrate_bps":4000000,"bytes":800,"bytes_acked":700,"id":"o","latency_ms":120,` +
+			`"outputs":[{"bitrate_bps":4000000,"bytes":800,"bytes_acked":700,"conversion":{"dropped":{"codec":4},"frames":90,"jumps":1,"repaired":0},"id":"o","latency_ms":120,` +
 			`"packets":{"dropped":{"too_late":3},"lost":0,"retransmitted":0,"sent":8},"reconnections":2,"refused":0,"rtt_ms":12.5,` +
 			`"sessions":[{"bitrate_bps":4000000,"id":"s1","peer":"10.0.0.9:4000","since":"2026-11-23T09:00:00Z"}]}]}],` +
 			`"system":{"cpu_percent":12.5,"rss_bytes":1048576,"temperature_c":null,"uptime_s":60},` +

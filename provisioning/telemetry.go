@@ -10,6 +10,7 @@ import (
 	"sluice/provisioning/config"
 	"sluice/relay"
 	"sluice/relay/endpoint"
+	"sluice/relay/remux"
 )
 
 // rateWindow is what a figure per second is taken over.
@@ -114,7 +115,15 @@ func outputFigures(o relay.OutputReport) config.OutputFigures {
 		RTTMs: milliseconds(o.Status.RTT), LatencyMs: milliseconds(o.Status.Latency),
 		Reconnections: o.Counters.Reconnections, Refused: o.Counters.Refused,
 		Sessions: sessions(o.Status.Sessions), SRT: links(o.Status.Links), Destinations: destinations(o.Destinations),
+		Conversion: conversion(o.Conversion),
 	}
+}
+
+func conversion(c *remux.Counters) *config.ConversionFigures {
+	if c == nil {
+		return nil
+	}
+	return &config.ConversionFigures{Frames: c.Frames, Jumps: c.Jumps, Repaired: c.Repaired, Dropped: reasons(c.Dropped)}
 }
 
 // destinations are left out where there is one: it is what the output is.

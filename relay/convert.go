@@ -205,6 +205,22 @@ func (c *conversion) programs() []remux.Program {
 	return c.mux.Streams()
 }
 
+// counters are those of the conversion that is on, or was last; nil before the
+// first.
+func (s *stage) counters() *remux.Counters {
+	c := s.at.Load()
+	if c == nil {
+		return nil
+	}
+	var n remux.Counters
+	if c.demux != nil {
+		n = c.demux.Counters()
+	} else {
+		n = c.mux.Counters()
+	}
+	return &n
+}
+
 // lack tells what of the source an output of this carriage does not carry, nil
 // where that is nothing worth saying. nothing tells that it carries nothing.
 func (s *stage) lack(now time.Time, protocol string) (why *endpoint.Reason, nothing bool) {

@@ -185,7 +185,8 @@ func TestWhatConversionLeavesOut(t *testing.T) {
 					in.Emit(format, d)
 				}
 				o := b.Report().Flows[0].Outputs[0]
-				return o.State == c.state && o.Reason != nil && strings.Contains(o.Reason.Message, c.why)
+				counted := c.kind == media.Datagram || o.Conversion != nil && o.Conversion.Frames > 0 && o.Conversion.Dropped["codec"] > 0
+				return o.State == c.state && o.Reason != nil && strings.Contains(o.Reason.Message, c.why) && counted
 			})
 		})
 	}

@@ -92,6 +92,9 @@ func (e *Engine) observeOutput(now time.Time, s *stream, out *outputItem) Output
 		ID: out.config.ID, State: state, Reason: why, Since: out.watch.since,
 		BitrateBps: out.watch.rate, Destinations: destinations(f.status), Counters: count(out.ledger), Status: f.status,
 	}
+	if out.stage != nil {
+		r.Conversion = out.stage.counters()
+	}
 	if state != Disabled && state != Invalid { // another program may have the port
 		r.PlaybackURLs = playbackURLs(out.config, f.status.Playback, e.options.Uplink(out.config.Uplink))
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"sluice/relay/endpoint"
+	"sluice/relay/remux"
 )
 
 // A State is what an operator sees of an input or output.
@@ -61,6 +62,7 @@ type OutputReport struct {
 	PlaybackURLs []string
 	Destinations []DestinationReport // of an output that dials, as configured; empty while it does not run
 	Counters     Counters
+	Conversion   *remux.Counters // of the stream that it reads, from when that began; nil: it is not converted
 	Status       endpoint.OutputStatus
 }
 

@@ -234,6 +234,9 @@ func (c *command) showOutput(o output) error {
 		}
 		c.line("Network   ", fmt.Sprintf("round trip %.1f ms", f.RTTMs), latency, advice)
 	}
+	if n := f.Conversion; n != nil {
+		c.line("Converted ", count(n.Frames, "frames"), count(n.Jumps, "jumps of the source's clock"), dropped(n.Dropped))
+	}
 	c.line("Peers     ", count(uint64(len(f.Sessions)), "now"), count(f.Reconnections, "reconnections"), count(f.Refused, "refused"))
 	if len(f.Destinations) > 0 {
 		fmt.Fprintln(c.out)

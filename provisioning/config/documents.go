@@ -280,8 +280,19 @@ type OutputFigures struct {
 	Refused       uint64           `json:"refused"`
 	Sessions      []SessionFigures `json:"sessions"`
 	SRT           []LinkFigures    `json:"srt,omitempty"`
+	// Conversion is that of the stream that the output reads, if it is converted.
+	Conversion *ConversionFigures `json:"conversion,omitempty"`
 	// Destinations are those of an output that has two.
 	Destinations []DestinationState `json:"destinations,omitempty"`
+}
+
+// ConversionFigures counts what a conversion made of its source since it began.
+// All outputs that share it show the same.
+type ConversionFigures struct {
+	Frames   uint64            `json:"frames"`   // passed on
+	Jumps    uint64            `json:"jumps"`    // of the source's clock
+	Repaired uint64            `json:"repaired"` // frames whose times would have gone back
+	Dropped  map[string]uint64 `json:"dropped"`  // by reason
 }
 
 // DestinationState is the state of one of two destinations.
