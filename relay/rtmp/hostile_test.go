@@ -235,6 +235,7 @@ func TestZeroLengthMessages(t *testing.T) {
 // TestPlayerThatAsks is one that pings and never reads: what waits for it has a
 // bound, and then it is let go.
 func TestPlayerThatAsks(t *testing.T) {
+	takesSeconds(t)
 	t.Parallel()
 	r, _, out := serving(t)
 	w := r.player()
@@ -249,7 +250,8 @@ func TestPlayerThatAsks(t *testing.T) {
 		}
 	}
 	eventually(t, "it is let go", func() bool { return len(out.Status().Sessions) == 1 })
-	if !strings.Contains(r.log.String(), errAnswers.Error()) {
+	// On a slow machine it has taken nothing for too long before.
+	if said := r.log.String(); !strings.Contains(said, errAnswers.Error()) && !strings.Contains(said, errPeerStuck.Error()) {
 		t.Error("the log does not say why")
 	}
 	p.pictures(10)
