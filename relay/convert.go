@@ -239,7 +239,7 @@ func (s *stage) lack(now time.Time, protocol string) (why *endpoint.Reason, noth
 		chosen = true
 		for _, e := range p.Streams {
 			if e.Track != 0 && !e.Carried && !e.Spare {
-				return endpoint.Because(ReasonLeftOut, "codec %s cannot be carried by %s and is left out: %s", e.Codec, protocol, e.Reason), false
+				return endpoint.Because(ReasonLeftOut, "codec %s cannot be carried by %s and is left out: %s", InspectedStream{Stream: e}.CodecName(), protocol, e.Reason), false
 			}
 		}
 	}

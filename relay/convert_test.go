@@ -171,7 +171,7 @@ func TestWhatConversionLeavesOut(t *testing.T) {
 		state State
 		why   string
 	}{
-		{"sound", media.TS, transport(t, "-c:a", "s302m", "-strict", "-2", "-ac", "2"), Connected, "codec s302m cannot be carried by RTMP_PULL and is left out: SMPTE 302M audio has no place in RTMP"},
+		{"sound", media.TS, transport(t, "-c:a", "s302m", "-strict", "-2", "-ac", "2"), Connected, "codec SMPTE 302M cannot be carried by RTMP_PULL and is left out: SMPTE 302M audio has no place in RTMP"},
 		{"not transport packets", media.Datagram, opaque, Invalid, "the source sends datagrams that are not MPEG-TS: RTMP_PULL cannot carry them"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,9 +29,6 @@ type Options struct {
 	// Certificate is what listening sockets with TLS present. It is asked for
 	// each connection. Without it there are none.
 	Certificate func() (*tls.Certificate, error)
-	// Roots are trusted to sign the certificates of servers that are called.
-	// Default: the system's.
-	Roots *x509.CertPool
 	// MakeInput and MakeOutput make an endpoint for one attempt: an endpoint
 	// is Run once. Default: by protocol.
 	MakeInput  func(Input, endpoint.Env) (endpoint.Input, error)
@@ -71,7 +67,7 @@ type Engine struct {
 func New(o Options) *Engine {
 	built := protocols{
 		srt:  srt.NewTransport(o.Log),
-		rtmp: rtmp.NewTransport(rtmp.Options{Log: o.Log, Certificate: o.Certificate, Roots: o.Roots}),
+		rtmp: rtmp.NewTransport(rtmp.Options{Log: o.Log, Certificate: o.Certificate}),
 	}
 	if o.MakeInput == nil {
 		o.MakeInput = built.newInput

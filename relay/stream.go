@@ -74,13 +74,10 @@ type conversionKey struct {
 
 // stage returns what an output is to read from, nil for the flow itself.
 func (s *stream) stage(o Output, log *slog.Logger) *stage {
-	key := conversionKey{want: carriage(o.Protocol)}
+	key := conversionKey{want: carriage(o.Protocol), program: inUse(s.config).Program}
 	convert := false
 	for _, in := range s.config.Inputs {
 		convert = convert || carriage(in.Protocol) != key.want
-		if in.Enabled && InputStandby(s.config, in) == nil {
-			key.program = in.Program
-		}
 	}
 	if !convert {
 		return nil

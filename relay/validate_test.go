@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"sluice/relay/dial"
 	"sluice/relay/rtmp"
 	"sluice/relay/rtp"
 	"sluice/relay/rtsp"
@@ -92,7 +93,7 @@ func TestCapabilities(t *testing.T) {
 			t.Errorf("two inputs in mode %s: %v, and the box says it can do %v", mode, held, able.Failover)
 		}
 	}
-	for _, mode := range []string{srt.DestinationsBackup, srt.DestinationsBoth} {
+	for _, mode := range []string{dial.Backup, dial.Both} {
 		two := &srt.Config{Mode: srt.ModeCaller, Destinations: make([]srt.Destination, 2), DestinationMode: mode}
 		if gap := OutputGap(Flow{}, Output{Protocol: SRT, SRT: two}); (gap == nil) != slices.Contains(able.Failover, mode) {
 			t.Errorf("two destinations in mode %s: %v, and the box says it can do %v", mode, gap, able.Failover)

@@ -14,7 +14,6 @@ import (
 	"net"
 	"strconv"
 
-	"sluice/relay/dial"
 	"sluice/relay/endpoint"
 )
 
@@ -22,12 +21,6 @@ import (
 const (
 	ModeListener = "listener"
 	ModeCaller   = "caller"
-)
-
-// What a second destination is for.
-const (
-	DestinationsBackup = dial.Backup
-	DestinationsBoth   = dial.Both
 )
 
 // Config is an SRT input or output.

@@ -105,7 +105,7 @@ func TestBoth(t *testing.T) {
 	t.Parallel()
 	ports := [2]int{relaytest.FreePort(t), relaytest.FreePort(t)}
 	first, second := runHub(t, ports[0], 0), runHub(t, ports[1], 0)
-	out := callTwo(t, DestinationsBoth, ports, live(t), nil)
+	out := callTwo(t, dial.Both, ports, live(t), nil)
 	await(t, "both get the stream", func() bool { return first.received() > enough && second.received() > enough })
 	if s := out.Status(); s.Phase != endpoint.Connected || s.Reason != nil || !out.isConnected(0) || !out.isConnected(1) || len(s.Links) != 2 {
 		t.Errorf("%+v", s)
@@ -143,7 +143,7 @@ func TestBackup(t *testing.T) {
 	ports := [2]int{relaytest.FreePort(t), relaytest.FreePort(t)}
 	untouched := countAt(t, ports[1])
 	first := runHub(t, ports[0], 0)
-	out := callTwo(t, DestinationsBackup, ports, live(t), nil)
+	out := callTwo(t, dial.Backup, ports, live(t), nil)
 	await(t, "the first gets the stream", func() bool { return first.received() > enough })
 	if s := out.Status(); s.Phase != endpoint.Connected || s.Reason != nil || !out.isConnected(0) || !out.rests() || len(s.Links) != 1 {
 		t.Errorf("%+v", s)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/relay/dial"
 	"sluice/relay/endpoint"
 	"sluice/relay/flow"
 	"sluice/relay/relaytest"
@@ -18,7 +19,7 @@ func TestOneRefuses(t *testing.T) {
 	t.Parallel()
 	port := relaytest.FreePort(t)
 	refusing := runInput(t, lock{secret: "another-passphrase", bits: 128}.config(patientListener()))
-	for _, mode := range []string{DestinationsBackup, DestinationsBoth} {
+	for _, mode := range []string{dial.Backup, dial.Both} {
 		second := runHub(t, port, 128)
 		out := callTwo(t, mode, [2]int{refusing.port(t), port}, live(t), func(c *Config) { *c = keyed(*c, 128) })
 		await(t, "the second gets the stream", func() bool { return second.received() > enough })
@@ -51,7 +52,7 @@ func TestStopOnBackup(t *testing.T) {
 	t.Parallel()
 	ports := [2]int{relaytest.FreePort(t), relaytest.FreePort(t)}
 	second := runHub(t, ports[1], 0)
-	out := callTwo(t, DestinationsBackup, ports, live(t), nil)
+	out := callTwo(t, dial.Backup, ports, live(t), nil)
 	await(t, "the second gets the stream", func() bool { return second.received() > enough })
 	if !out.fails(0, "no_listener") {
 		t.Errorf("the first shows %+v", out.destination(0))
@@ -73,7 +74,7 @@ func TestOutage(t *testing.T) {
 	t.Parallel()
 	first, second := runInput(t, patientListener()), runInput(t, patientListener())
 	path, port := through(t, first.port(t), network{})
-	out := callTwo(t, DestinationsBackup, [2]int{port, second.port(t)}, live(t), nil)
+	out := callTwo(t, dial.Backup, [2]int{port, second.port(t)}, live(t), nil)
 	await(t, "the first gets the stream", func() bool { return first.seen.Report().Received > enough })
 
 	path.Blackout(500 * time.Millisecond)
@@ -124,14 +125,14 @@ func TestSocketsLostByTwo(t *testing.T) {
 		}
 	}
 	t.Run("both", func(t *testing.T) {
-		out := twoDestinations(t, DestinationsBoth, ports, slow)
+		out := twoDestinations(t, dial.Both, ports, slow)
 		ends(t, out, func() {
 			await(t, "both are connected", func() bool { return out.isConnected(0) && out.isConnected(1) })
 		})
 	})
 	t.Run("backup", func(t *testing.T) {
 		await(t, "the places are free", func() bool { return len(first.Status().Sessions)+len(second.Status().Sessions) == 0 })
-		out := twoDestinations(t, DestinationsBackup, ports, slow)
+		out := twoDestinations(t, dial.Backup, ports, slow)
 		ends(t, out, func() {
 			first.Input.(endpoint.Gate).Kick(first.Status().Sessions[0].ID)
 			await(t, "both are connected", func() bool { return out.isConnected(0) && out.isConnected(1) })
@@ -153,7 +154,7 @@ func TestTwoLeaveNothing(t *testing.T) {
 	dead := relaytest.FreePort(t)
 	ports := [][2]int{{good.port(t), other.port(t)}, {bad.port(t), good.port(t)}, {good.port(t), dead}, {bad.port(t), dead}}
 	cycle := func() {
-		for i, mode := range []string{DestinationsBoth, DestinationsBackup} {
+		for i, mode := range []string{dial.Both, dial.Backup} {
 			for _, p := range ports {
 				out := twoDestinations(t, mode, p, nil)
 				ctx, cancel := context.WithCancel(t.Context())
