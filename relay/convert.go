@@ -50,7 +50,7 @@ func newStage(from *flow.Flow, key conversionKey, l flow.Limits, log *slog.Logge
 }
 
 // Open implements flow.Source.
-func (s *stage) Open(want media.Kind) (*flow.Cursor, error) { return s.to.Open(want) }
+func (s *stage) Open() *flow.Cursor { return s.to.Open() }
 
 // hold has the stage run until release. Both are called as often.
 func (s *stage) hold() {
@@ -106,11 +106,7 @@ func (s *stage) survive(f func()) (whole bool) {
 }
 
 func (s *stage) convert(ctx context.Context, c *conversion) {
-	cursor, err := s.from.Open(s.key.want)
-	if err != nil {
-		s.log.Error("conversion has nothing to read", "error", err)
-		return
-	}
+	cursor := s.from.Open()
 	defer cursor.Close()
 	cursor.Rewind()
 	packets := make([]media.Packet, 64)

@@ -576,10 +576,7 @@ func TestReportFollowsTheMedia(t *testing.T) {
 func TestRemovedFlowEndsItsReaders(t *testing.T) {
 	inBubble(t, Options{}, func(t *testing.T, b *box) {
 		b.Apply(one())
-		c, err := b.streams[0].flow.Open(media.TS)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := b.streams[0].flow.Open()
 		b.Apply(Config{})
 		if _, _, err := c.Next(t.Context(), make([]media.Packet, 1)); err != io.EOF {
 			t.Errorf("a reader of a removed flow gets %v", err)

@@ -136,10 +136,7 @@ func (s *stage) peek(keyed *atomic.Bool) (stop func()) {
 }
 
 func (s *stage) discard(ctx context.Context, c *conversion, keyed *atomic.Bool) {
-	cursor, err := s.from.Open(s.key.want)
-	if err != nil {
-		return // of a flow never
-	}
+	cursor := s.from.Open()
 	defer cursor.Close()
 	packets := make([]media.Packet, 64)
 	for {

@@ -24,9 +24,7 @@ type Cursor struct {
 
 // Open returns a cursor at the live edge. The flow carries what came as it
 // came, so a reader looks at the Format of what it gets.
-func (f *Flow) Open(media.Kind) (*Cursor, error) {
-	return &Cursor{flow: f, pos: f.next.Load()}, nil
-}
+func (f *Flow) Open() *Cursor { return &Cursor{flow: f, pos: f.next.Load()} }
 
 // Rewind moves the cursor back to the newest entry that the flow still holds.
 // Where there is none it stays, and passes over what a decoder cannot start

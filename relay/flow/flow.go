@@ -241,7 +241,7 @@ func (f *Flow) LastArrival() time.Time {
 // Source is what an output reads from. A Flow is a Source of what it carries;
 // a conversion stage is a Source of what it makes.
 type Source interface {
-	// Open returns a cursor at the live edge of the stream in the wanted form.
-	// The caller closes it. An error says why the stream cannot be had so.
-	Open(want media.Kind) (*Cursor, error)
+	// Open returns a cursor at the live edge of the stream. The caller closes
+	// it.
+	Open() *Cursor
 }

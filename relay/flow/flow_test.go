@@ -41,10 +41,7 @@ var small = Limits{Retain: 99 * time.Millisecond, MaxBytes: 1 << 20}
 
 func open(t testing.TB, f *Flow) *Cursor {
 	t.Helper()
-	c, err := f.Open(media.TS)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := f.Open()
 	return c
 }
 

@@ -203,10 +203,7 @@ func NewOutput(l *endpoint.Ledger) *Output {
 // Run implements endpoint.Output.
 func (o *Output) Run(ctx context.Context, from flow.Source) error {
 	return o.run(ctx, func(ctx context.Context) {
-		c, err := from.Open(media.TS)
-		if err != nil {
-			return
-		}
+		c := from.Open()
 		defer c.Close()
 		o.Ledger.Connections.Add(1)
 		batch := make([]media.Packet, 32)

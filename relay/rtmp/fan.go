@@ -64,11 +64,8 @@ type served struct {
 
 // start has the fan send a flow until what it returns is called, which waits for
 // that. All peers have left then.
-func (f *fan) start(from flow.Source) (stop func(), err error) {
-	edge, err := from.Open(media.FLV)
-	if err != nil {
-		return nil, endpoint.Fail(endpoint.Unworkable, err, "wrong_format", "the stream cannot be carried by RTMP")
-	}
+func (f *fan) start(from flow.Source) (stop func()) {
+	edge := from.Open()
 	f.from = from
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -80,7 +77,7 @@ func (f *fan) start(from flow.Source) (stop func(), err error) {
 	return func() {
 		cancel()
 		<-ended
-	}, nil
+	}
 }
 
 // run sends to whoever is served until ctx is done.

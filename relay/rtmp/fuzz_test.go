@@ -199,7 +199,7 @@ func FuzzIngest(f *testing.F) {
 	f.Add(one(video, 0, 0, trackHeader(1, 2, 3)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		to, ledger := flow.New(flow.DefaultLimits), &endpoint.Ledger{}
-		cursor, _ := to.Open(media.FLV)
+		cursor := to.Open()
 		g := newIngest(to, ledger)
 		now := time.Now()
 		var counted, sent uint64
@@ -288,11 +288,7 @@ func FuzzVisit(f *testing.F) {
 	in := NewInput(transport, InputConfig{App: "in", StreamKey: endpoint.NewSecret("key")}, anyone, env()).(*listenInput)
 	out := NewOutput(transport, OutputConfig{App: "in", StreamKey: "stage"}, anyone, env()).(*listenOutput)
 	in.to = stream
-	stop, err := out.fan.start(stream)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Cleanup(stop)
+	f.Cleanup(out.fan.start(stream))
 	s.register(in)
 	s.offer(out)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

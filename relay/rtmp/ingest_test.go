@@ -67,10 +67,7 @@ type intake struct {
 func newIntake(t *testing.T) *intake {
 	t.Helper()
 	f, l := flow.New(flow.DefaultLimits), &endpoint.Ledger{}
-	cursor, err := f.Open(media.FLV)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cursor := f.Open()
 	return &intake{ingest: newIngest(f, l), t: t, cursor: cursor, ledger: l, now: time.Now()}
 }
 

@@ -173,10 +173,7 @@ type tap struct{ all, frames atomic.Int64 }
 // tap begins to count, from the next packet on.
 func (r *rig) tap() *tap {
 	p := &tap{}
-	cursor, err := r.flow.Open(media.FLV)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	cursor := r.flow.Open()
 	ctx, cancel := context.WithCancel(context.Background())
 	var reading sync.WaitGroup
 	reading.Go(func() {

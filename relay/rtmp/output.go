@@ -8,7 +8,6 @@ import (
 	"sluice/relay/endpoint"
 	"sluice/relay/flow"
 	"sluice/relay/gate"
-	"sluice/relay/media"
 )
 
 // NewOutput returns an output that publishes to its servers, or that players
@@ -35,11 +34,7 @@ type listenOutput struct {
 }
 
 func (o *listenOutput) Run(ctx context.Context, from flow.Source) error {
-	stop, err := o.fan.start(from)
-	if err != nil {
-		return err
-	}
-	defer stop()
+	defer o.fan.start(from)()
 	return o.transport.keep(ctx, o.env.Uplink, o.cfg.Port, o.cfg.TLS, o.gate, func(s *server) (over func()) {
 		s.offer(o)
 		return func() { s.withdraw(o) }
@@ -91,10 +86,7 @@ func best(st *endpoint.OutputStatus, f figure) {
 
 // send lets a client play. It returns why the session ended.
 func (o *listenOutput) send(c *conn, s *session) error {
-	cursor, err := o.fan.from.Open(media.FLV)
-	if err != nil {
-		return endpoint.Fail(endpoint.Unworkable, err, "wrong_format", "the stream cannot be carried by RTMP")
-	}
+	cursor := o.fan.from.Open()
 	defer cursor.Close()
 	c.link.mark(o.env.DSCP)
 	// What players expect before the stream (section 7.2.2.1).

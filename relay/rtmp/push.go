@@ -6,7 +6,6 @@ import (
 	"sluice/relay/dial"
 	"sluice/relay/endpoint"
 	"sluice/relay/flow"
-	"sluice/relay/media"
 )
 
 // A pushOutput publishes to one server or two.
@@ -27,11 +26,7 @@ func newPushOutput(t *Transport, cfg OutputConfig, env endpoint.Env) *pushOutput
 }
 
 func (o *pushOutput) Run(ctx context.Context, from flow.Source) error {
-	stop, err := o.fan.start(from)
-	if err != nil {
-		return err
-	}
-	defer stop()
+	defer o.fan.start(from)()
 	return o.set.Run(ctx, func(ctx context.Context, i int, open func(*session)) error {
 		return survive(o.env.Log, func() error { return o.publish(ctx, o.cfg.Destinations[i], open) })
 	})
@@ -39,10 +34,7 @@ func (o *pushOutput) Run(ctx context.Context, from flow.Source) error {
 
 // publish publishes to one server until ctx is done or it ends.
 func (o *pushOutput) publish(ctx context.Context, to Destination, open func(*session)) error {
-	cursor, err := o.fan.from.Open(media.FLV)
-	if err != nil {
-		return endpoint.Fail(endpoint.Unworkable, err, "wrong_format", "the stream cannot be carried by RTMP")
-	}
+	cursor := o.fan.from.Open()
 	defer cursor.Close()
 	who := credentials{to.Username, to.Password}
 	c, err := o.transport.call(ctx, o.env, targetOf(to.URL), who, func(c *client) error {

@@ -98,8 +98,7 @@ func TestMulticast(t *testing.T) {
 			// Out to another group, and from there in again.
 			again, f2 := startInput(t, InputConfig{Port: back, Multicast: c.other}, nil, env("veth0"))
 			startOutput(t, OutputConfig{Destinations: []Destination{{Host: c.other, Port: back}}}, f, eout, 1)
-			cursor, err := f2.Open(media.TS)
-			must(t, err)
+			cursor := f2.Open()
 			conn := sendFrom(t, c.from, c.group, port)
 			to := func(host string) *net.UDPAddr {
 				return &net.UDPAddr{IP: net.ParseIP(host), Port: port, Zone: zone(host)}
@@ -141,8 +140,7 @@ func TestSourceSpecificMulticast(t *testing.T) {
 	port := relaytest.FreePort(t)
 	e := env("veth0")
 	_, f := startInput(t, InputConfig{Port: port, Multicast: "232.1.1.1", Source: "10.9.0.2", Encapsulation: EncapsulationUDP}, nil, e)
-	cursor, err := f.Open(media.TS)
-	must(t, err)
+	cursor := f.Open()
 	wanted, other := sendFrom(t, "10.9.0.2", "232.1.1.1", port), sendFrom(t, "10.9.0.1", "232.1.1.1", port)
 	g, noise := relaytest.NewTS(1), relaytest.NewTS(99)
 	to := &net.UDPAddr{IP: net.ParseIP("232.1.1.1"), Port: port}

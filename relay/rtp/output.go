@@ -59,10 +59,7 @@ func (out *output) Run(ctx context.Context, from flow.Source) error {
 	if out.cfg.SmoothingLatencyMS > 0 {
 		return endpoint.Fail(endpoint.Unworkable, nil, "unsupported", "smoothing is not in this build: set smoothing_latency_ms to 0")
 	}
-	cursor, err := from.Open(media.TS)
-	if err != nil {
-		return endpoint.Fail(endpoint.Unworkable, err, "no_stream", "the stream cannot be sent over RTP")
-	}
+	cursor := from.Open()
 	defer cursor.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	var legs sync.WaitGroup

@@ -33,10 +33,7 @@ func newBench(t *testing.T, cfg InputConfig, allow endpoint.AllowList) *bench {
 		t.Fatal(err)
 	}
 	f := flow.New(flow.Limits{Retain: time.Hour, MaxBytes: 64 << 20})
-	cursor, err := f.Open(media.TS)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cursor := f.Open()
 	return &bench{
 		receiver: newReceiver(in, source, f), t: t, cursor: cursor, ledger: e.Ledger,
 		now: time.Now(), sender: netip.MustParseAddrPort("192.0.2.1:4000"),
@@ -314,7 +311,7 @@ func FuzzReceiver(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, size uint8) {
 		e := env("lo")
 		to := flow.New(flow.Limits{Retain: time.Hour, MaxBytes: 1 << 20})
-		cursor, _ := to.Open(media.TS)
+		cursor := to.Open()
 		in := NewInput(InputConfig{}, nil, e).(*input)
 		r := newReceiver(in, netip.Addr{}, to)
 		from, now := netip.MustParseAddrPort("192.0.2.1:1"), time.Now()

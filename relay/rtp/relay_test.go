@@ -98,7 +98,7 @@ func TestUnalignedUDPIsRealigned(t *testing.T) {
 	port := relaytest.FreePort(t)
 	ein := env("lo")
 	_, f := startInput(t, InputConfig{Port: port, Encapsulation: EncapsulationUDP}, nil, ein)
-	cursor, _ := f.Open(media.TS)
+	cursor := f.Open()
 	var all []byte
 	g := relaytest.NewTS(2)
 	for range 200 {

@@ -41,10 +41,7 @@ func newSendRig(tb testing.TB, keys *keyring) *sendRig {
 		flow:   flow.New(flow.Limits{Retain: time.Second, MaxBytes: 64 << 20}),
 		format: &media.Format{Kind: media.TS}, data: relaytest.NewTS(1).Next(), now: simEpoch,
 	}
-	cursor, err := r.flow.Open(media.TS)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	cursor := r.flow.Open()
 	terms := (&simulation{latency: 120 * time.Millisecond}).terms()
 	r.conn = newConn(side{id: 1, peerID: 2, idle: time.Minute, terms: terms, keys: keys}, simEpoch, &drain{})
 	r.conn.half = newSender(r.conn, cursor, &endpoint.Ledger{}, 100, stuckAfter)

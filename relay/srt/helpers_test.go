@@ -143,10 +143,7 @@ func runInput(t *testing.T, cfg Config) *receivingInput {
 // feed gives a verifier what the input publishes, until the test ends.
 func (in *receivingInput) feed(t *testing.T, v *relaytest.Verifier) {
 	t.Helper()
-	cursor, err := in.flow.Open(media.TS)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cursor := in.flow.Open()
 	background(t, func(ctx context.Context) error {
 		b := make([]media.Packet, 64)
 		for {
@@ -343,7 +340,7 @@ func callWith(t *testing.T, cfg Config, change func(*conn)) *lineOut {
 	out := &lineOut{env: e, flow: flow.New(limits)}
 	do := func(c *conn, _ sequence, _ uint32) (half, error) {
 		change(c)
-		return delivery{ledger: e.Ledger, overhead: 100, stuck: stuckAfter}.to(c, out.flow)
+		return delivery{ledger: e.Ledger, overhead: 100, stuck: stuckAfter}.to(c, out.flow), nil
 	}
 	var err error
 	out.line, err = NewTransport(e.Log).dial(t.Context(), out.flow, e, cfg.Destinations[0], cfg.settings(0), do, func(error) {})

@@ -7,7 +7,6 @@ import (
 	"sluice/relay/endpoint"
 	"sluice/relay/flow"
 	"sluice/relay/gate"
-	"sluice/relay/media"
 )
 
 // NewOutput returns an output that calls its peers, or listens for players.
@@ -29,12 +28,8 @@ type delivery struct {
 
 // to makes the half of a connection that sends a flow from its live edge. Each
 // has its own cursor: a slow one hurts itself alone.
-func (d delivery) to(c *conn, from flow.Source) (half, error) {
-	cursor, err := from.Open(media.TS)
-	if err != nil {
-		return nil, endpoint.Fail(endpoint.Unworkable, err, "wrong_format", "the stream cannot be carried by SRT")
-	}
-	return newSender(c, cursor, d.ledger, d.overhead, d.stuck), nil
+func (d delivery) to(c *conn, from flow.Source) half {
+	return newSender(c, from.Open(), d.ledger, d.overhead, d.stuck)
 }
 
 type listenOutput struct {
@@ -43,7 +38,7 @@ type listenOutput struct {
 }
 
 func (o *listenOutput) Run(ctx context.Context, from flow.Source) error {
-	return o.serve(ctx, from, func(c *conn, _ *request) (half, error) { return o.delivery.to(c, from) })
+	return o.serve(ctx, from, func(c *conn, _ *request) (half, error) { return o.delivery.to(c, from), nil })
 }
 
 func (o *listenOutput) Status() endpoint.OutputStatus {
@@ -81,7 +76,7 @@ type callOutput struct {
 }
 
 func (o *callOutput) Run(ctx context.Context, from flow.Source) error {
-	return o.run(ctx, from, func(c *conn, _ sequence, _ uint32) (half, error) { return o.delivery.to(c, from) })
+	return o.run(ctx, from, func(c *conn, _ sequence, _ uint32) (half, error) { return o.delivery.to(c, from), nil })
 }
 
 func (o *callOutput) Status() endpoint.OutputStatus {

@@ -21,10 +21,7 @@ func TestDatagrams(t *testing.T) {
 	e, _ := env(t)
 	in := NewInput(NewTransport(e.Log), cfg, anyone, e)
 	to := flow.New(flow.DefaultLimits)
-	cursor, err := to.Open(media.TS)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cursor := to.Open()
 	background(t, func(ctx context.Context) error { return in.Run(ctx, to) })
 	await(t, "the viewer is there", func() bool { return len(viewers(out)) == 1 })
 

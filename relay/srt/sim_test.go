@@ -84,10 +84,7 @@ func newSimulation(t testing.TB, s simulation, keys *keyring) *simulation {
 	sim.from, sim.to = &simEnd{sim: sim}, &simEnd{sim: sim}
 	sim.from.peer, sim.to.peer = sim.to, sim.from
 	sim.source = flow.New(flow.Limits{Retain: 2 * time.Second, MaxBytes: 64 << 20})
-	cursor, err := sim.source.Open(media.TS)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cursor := sim.source.Open()
 	sim.from.conn = newConn(side, simEpoch, sim.from)
 	sim.from.conn.half = newSender(sim.from.conn, cursor, &sim.from.ledger, 100, stuckAfter)
 	side.id, side.peerID = 2, 1
@@ -96,9 +93,7 @@ func newSimulation(t testing.TB, s simulation, keys *keyring) *simulation {
 	}
 	sim.to.conn = newConn(side, simEpoch, sim.to)
 	received := flow.New(flow.Limits{Retain: time.Second, MaxBytes: 16 << 20})
-	if sim.cursor, err = received.Open(media.TS); err != nil {
-		t.Fatal(err)
-	}
+	sim.cursor = received.Open()
 	sim.to.conn.half = newReceiver(sim.to.conn, first, 0, sim.delay, received, &sim.to.ledger)
 	for _, e := range []*simEnd{sim.from, sim.to} {
 		e.conn.ended = func(cause error) { e.cause = cause }

@@ -52,10 +52,7 @@ func newTarget(t testing.TB, keys *keyring) *target {
 		}
 		x.ended, x.cause = true, cause
 	}
-	var err error
-	if x.cursor, err = x.flow.Open(media.TS); err != nil {
-		t.Fatal(err)
-	}
+	x.cursor = x.flow.Open()
 	return x
 }
 
