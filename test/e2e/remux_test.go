@@ -194,15 +194,8 @@ func TestStreamsAreConvertedBothWays(t *testing.T) {
 // serveRTMP is nginx, which takes and gives streams at a port.
 func serveRTMP(t *testing.T, port int) {
 	t.Helper()
-	dir := t.TempDir()
-	conf := filepath.Join(dir, "nginx.conf")
-	write(t, conf, fmt.Sprintf(`
-load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
-daemon off; user root; worker_processes 1; pid %s/pid; error_log stderr;
-events { worker_connections 64; }
-rtmp { server { listen 127.0.0.1:%d; application app { live on; } } }
-`, dir, port))
-	harness.Start(t, harness.Need(t, "nginx", "nginx"), []string{"-p", dir, "-c", conf, "-e", "stderr"}, nil)
+	path, args := harness.RTMPServer(t, fmt.Sprintf("127.0.0.1:%d", port))
+	harness.Start(t, path, args, nil)
 	harness.Await(t, 10*time.Second, "nginx listens", func() bool { return tcpListening(port) })
 }
 

@@ -3,9 +3,8 @@ package uplinks
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -15,15 +14,8 @@ import (
 // serveRTMP is nginx, which takes and gives streams at a port of the host.
 func (h *host) serveRTMP(t *testing.T, port int) {
 	t.Helper()
-	dir := t.TempDir()
-	config := filepath.Join(dir, "nginx.conf")
-	must(t, os.WriteFile(config, fmt.Appendf(nil, `
-load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
-daemon off; user root; worker_processes 1; pid %s/pid; error_log stderr;
-events { worker_connections 64; }
-rtmp { server { listen %d; application app { live on; } } }
-`, dir, port), 0o600))
-	h.start(t, harness.Need(t, "nginx", "nginx"), []string{"-p", dir, "-c", config, "-e", "stderr"}, nil)
+	path, args := harness.RTMPServer(t, strconv.Itoa(port))
+	h.start(t, path, args, nil)
 }
 
 // publishRTMP is ffmpeg, which publishes a test picture.
