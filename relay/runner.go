@@ -122,7 +122,7 @@ func unready(uplinks []endpoint.Uplink) *endpoint.Reason {
 // run keeps the item running until ctx is done.
 func (r *runner) run(ctx context.Context) {
 	defer close(r.done)
-	var faults faultLog
+	var faults endpoint.Repeated
 	for r.awaitUplink(ctx) == nil && r.starts.wait(ctx) == nil {
 		err := r.attempt(ctx)
 		if ctx.Err() != nil {
@@ -132,7 +132,7 @@ func (r *runner) run(ctx context.Context) {
 		if again {
 			continue
 		}
-		faults.record(r.log, err, pause)
+		tell(r.log, &faults, err, pause)
 		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
@@ -348,17 +348,8 @@ func survive(f func() error) (err error) {
 	return f()
 }
 
-// A faultLog logs failures: each new one at once, one that repeats itself no
-// more than once in faultInterval.
-type faultLog struct {
-	last   string
-	logged time.Time
-	silent int // since the last line
-}
-
-const faultInterval = time.Minute
-
-func (l *faultLog) record(log *slog.Logger, err error, pause time.Duration) {
+// tell logs why an endpoint ended, unless the same was logged a moment ago.
+func tell(log *slog.Logger, faults *endpoint.Repeated, err error, pause time.Duration) {
 	text := "it ended without saying why"
 	if err != nil {
 		text = err.Error()
@@ -367,12 +358,9 @@ func (l *faultLog) record(log *slog.Logger, err error, pause time.Duration) {
 		log.Error("endpoint panicked", "value", fmt.Sprint(p.value), "stack", string(p.stack))
 		return
 	}
-	if text == l.last && time.Since(l.logged) < faultInterval {
-		l.silent++
-		return
+	if n, yes := faults.Worth(text); yes {
+		log.Warn("endpoint failed", "error", text, "retry_in", pause.Round(time.Millisecond), "repeated", n)
 	}
-	log.Warn("endpoint failed", "error", text, "retry_in", pause.Round(time.Millisecond), "repeated", l.silent)
-	l.last, l.logged, l.silent = text, time.Now(), 0
 }
 
 // works tells whether the endpoint is connected or listening.

@@ -83,7 +83,7 @@ const unreadyLook = 200 * time.Millisecond
 // keep calls the destination, again and again, until ctx is done.
 func (l *leg[S]) keep(ctx context.Context) {
 	env, retry := l.set.env, l.set.Retry
-	var log complaint
+	var complaints endpoint.Repeated
 	for failures := 0; ctx.Err() == nil; {
 		if why := env.Uplink.Ready(); why != nil {
 			l.fail(ctx, &endpoint.Error{Phase: endpoint.Connecting, Reason: *why})
@@ -99,7 +99,9 @@ func (l *leg[S]) keep(ctx context.Context) {
 		}
 		failures++
 		pause := retry.pause(failures, fault.Phase)
-		log.warn(env.Log, l.address, fault.Reason.Message, pause)
+		if n, yes := complaints.Worth(fault.Reason.Message); yes {
+			env.Log.Warn("destination failed", "destination", l.address, "error", fault.Reason.Message, "retry_in", pause.Round(time.Millisecond), "repeated", n)
+		}
 		if endpoint.Rest(ctx, env.Uplink, pause) {
 			failures = 0
 		}

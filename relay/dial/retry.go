@@ -1,7 +1,6 @@
 package dial
 
 import (
-	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -37,23 +36,4 @@ func (r Retry) pause(n int, why endpoint.Phase) time.Duration {
 		return r.Refused + rand.N(2*r.Refused)
 	}
 	return rand.N(min(r.First<<min(n-1, 10), r.Most))
-}
-
-// A complaint is logged at once where it is new, and one that repeats itself
-// no more than once in complainEvery.
-type complaint struct {
-	last     string
-	logged   time.Time
-	repeated int // since the last line
-}
-
-const complainEvery = time.Minute
-
-func (c *complaint) warn(log *slog.Logger, destination, text string, pause time.Duration) {
-	if text == c.last && time.Since(c.logged) < complainEvery {
-		c.repeated++
-		return
-	}
-	log.Warn("destination failed", "destination", destination, "error", text, "retry_in", pause.Round(time.Millisecond), "repeated", c.repeated)
-	*c = complaint{last: text, logged: time.Now()}
 }

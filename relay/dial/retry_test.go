@@ -67,7 +67,7 @@ func TestComplaints(t *testing.T) {
 		w.Retry = brisk
 		w.peers[0].refuse(errNobody)
 		w.run()
-		w.pass(complainEvery / 2)
+		w.pass(endpoint.RepeatedEvery / 2)
 		failed := func(text string) int {
 			return strings.Count(w.log.String(), `msg="destination failed" destination=one.test:1935 error="`+text)
 		}
@@ -79,7 +79,7 @@ func TestComplaints(t *testing.T) {
 		if n := failed("the key is wrong"); n != 1 {
 			t.Errorf("%d lines of another fault", n)
 		}
-		w.pass(complainEvery)
+		w.pass(endpoint.RepeatedEvery)
 		if n := failed("the key is wrong"); n != 2 || strings.Contains(w.log.String(), "two.test:1935 error") {
 			t.Errorf("%d lines in a minute, or of the other:\n%s", n, w.log)
 		}

@@ -84,12 +84,12 @@ type entry[S Session] struct {
 // being refused; until that has left, both are sessions (see Alone).
 func OfSource[S Session](access endpoint.Access, env endpoint.Env, takeover bool) *Gate[S] {
 	access.Max = 1
-	return &Gate[S]{ledger: env.Ledger, log: newLog(env.Log), access: access, one: true, takeover: takeover}
+	return &Gate[S]{ledger: env.Ledger, log: log{to: env.Log}, access: access, one: true, takeover: takeover}
 }
 
 // OfViewers returns the gate of an output.
 func OfViewers[S Session](access endpoint.Access, env endpoint.Env) *Gate[S] {
-	return &Gate[S]{ledger: env.Ledger, log: newLog(env.Log), access: access}
+	return &Gate[S]{ledger: env.Ledger, log: log{to: env.Log}, access: access}
 }
 
 // Open notes the port on which the endpoint now listens.

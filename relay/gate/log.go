@@ -4,25 +4,25 @@ import (
 	"log/slog"
 	"net/netip"
 	"time"
+
+	"sluice/relay/endpoint"
 )
 
 // What is logged, at most: who may connect may do so over and over, and who is
 // refused comes again every few seconds.
 const (
-	every         = time.Minute // a refusal of each kind
-	mostConnected = 300         // connections in that time
+	every         = time.Minute
+	mostConnected = 300 // connections in that time
 )
 
 // A log says who came and went, and not more than is worth reading. The Gate is
 // locked.
 type log struct {
 	to       *slog.Logger
-	refusals map[Verdict]time.Time // logged
-	begun    time.Time             // of the minute in which n peers connected
+	refusals endpoint.Repeated
+	begun    time.Time // of the minute in which n peers connected
 	n        int
 }
-
-func newLog(to *slog.Logger) log { return log{to: to, refusals: make(map[Verdict]time.Time)} }
 
 // connected logs that a peer has connected, and reports whether it did.
 func (l *log) connected(peer netip.AddrPort, session string) bool {
@@ -43,8 +43,7 @@ func (l *log) connected(peer netip.AddrPort, session string) bool {
 
 // refused logs that a peer was turned away.
 func (l *log) refused(peer netip.AddrPort, why Verdict) {
-	if now := time.Now(); now.Sub(l.refusals[why]) >= every {
-		l.refusals[why] = now
-		l.to.Warn("caller refused", "peer", peer, "reason", string(why))
+	if n, yes := l.refusals.Worth(string(why)); yes {
+		l.to.Warn("caller refused", "peer", peer, "reason", string(why), "repeated", n)
 	}
 }

@@ -358,7 +358,7 @@ func TestFlood(t *testing.T) {
 		}
 	}
 	for reason, n := range why {
-		if n > 1 && time.Since(began) < turnedEvery {
+		if n > 1 && time.Since(began) < endpoint.RepeatedEvery {
 			t.Errorf("%d lines for one reason: %s", n, reason)
 		}
 	}

@@ -153,14 +153,14 @@ type server struct {
 	inputs    []*listenInput
 	outputs   map[string]*listenOutput // by app/key
 	strangers []*conn                  // oldest first
-	turned    map[string]*turned
+	turned    endpoint.Repeated
 }
 
 func newServer(t *Transport, at place, generation uint64) *server {
 	return &server{
 		t: t, at: at, generation: generation, uses: 1, log: t.options.Log.With("uplink", at.uplink, "port", at.port),
 		opened: make(chan struct{}), done: make(chan struct{}), failed: make(chan struct{}),
-		outputs: make(map[string]*listenOutput), turned: make(map[string]*turned),
+		outputs: make(map[string]*listenOutput),
 	}
 }
 
@@ -354,27 +354,12 @@ func (s *server) known(c *conn) bool {
 	return len(s.strangers) < before
 }
 
-// turned counts connections that came to nothing, for one reason.
-type turned struct {
-	n      int // since it was logged
-	logged time.Time
-}
-
-const turnedEvery = time.Minute
-
-// turnAway books a connection that came to nothing. The reasons are few.
+// turnAway books a connection that came to nothing.
 func (s *server) turnAway(peer netip.AddrPort, why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := s.turned[why]
-	if t == nil {
-		t = &turned{}
-		s.turned[why] = t
-	}
-	t.n++
-	if now := time.Now(); now.Sub(t.logged) >= turnedEvery {
-		s.log.Warn("connection turned away", "peer", peer, "reason", why, "times", t.n)
-		t.n, t.logged = 0, now
+	if n, yes := s.turned.Worth(why); yes {
+		s.log.Warn("connection turned away", "peer", peer, "reason", why, "repeated", n)
 	}
 }
 
