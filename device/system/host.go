@@ -41,3 +41,8 @@ const (
 	Reboot   = "reboot"
 	Identify = "identify"
 )
+
+// An Update is firmware to be written to the slot that does not run.
+type Update struct {
+	URL string `json:"url"` // of a RAUC bundle
+}
