@@ -49,6 +49,9 @@ type Record struct {
 	Digest     string    `json:"digest"`
 	Origin     string    `json:"origin"`
 	ReceivedAt time.Time `json:"received_at"`
+	By         string    `json:"by,omitempty"`      // who made it at the box
+	Comment    string    `json:"comment,omitempty"` // what he said of it
+	Owned      []string  `json:"owned,omitempty"`   // what was set at the box, and the fleet may not change
 	// Document is what config.Parse reads. It holds secrets.
 	Document []byte `json:"document"`
 }
@@ -175,6 +178,23 @@ func (s *Store) Load(accept func(Record) error) (r *Record, passedOver []error, 
 	return nil, passedOver, nil
 }
 
+// Records returns the configurations that are whole, the newest first.
+func (s *Store) Records() ([]Record, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	numbers, err := s.numbers()
+	if err != nil {
+		return nil, fmt.Errorf("state directory: %w", err)
+	}
+	var records []Record
+	for _, n := range numbers {
+		if r, err := s.read(fileName(n)); err == nil {
+			records = append(records, r)
+		}
+	}
+	return records, nil
+}
+
 func (s *Store) read(name string) (r Record, err error) {
 	body, err := s.readFile(name)
 	if err != nil {
@@ -241,4 +261,24 @@ func (s *Store) Get(name string) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.readFile(name)
+}
+
+// Delete forgets a value; where there is none, it has nothing to do. When it
+// returns nil, the value stays away after a power cut; after an error it may
+// come back with one.
+func (s *Store) Delete(name string) error {
+	if !valueName.MatchString(name) || name == "lock" {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.fs.Remove(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("deleting %s: %w", name, err)
+	}
+	// Also where it is gone already: the sync may be what failed before.
+	if err := s.fs.Sync(); err != nil {
+		return fmt.Errorf("deleting %s: %w", name, err)
+	}
+	return nil
 }

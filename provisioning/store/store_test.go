@@ -17,12 +17,13 @@ func record(version uint64) Record {
 	return Record{
 		Version: version, Digest: fmt.Sprintf("digest-%d", version), Origin: "fleet",
 		ReceivedAt: time.Date(2026, 11, 23, 9, 0, int(version), 0, time.UTC),
-		Document:   []byte(fmt.Sprintf(`{"version":%d}`, version)),
+		By:         "anna", Comment: "no comment", Owned: []string{"broker"},
+		Document: []byte(fmt.Sprintf(`{"version":%d}`, version)),
 	}
 }
 
 func same(a, b Record) bool {
-	return a.Version == b.Version && a.Digest == b.Digest && a.Origin == b.Origin &&
+	return a.By == b.By && a.Comment == b.Comment && slices.Equal(a.Owned, b.Owned) && a.Version == b.Version && a.Digest == b.Digest && a.Origin == b.Origin &&
 		a.ReceivedAt.Equal(b.ReceivedAt) && bytes.Equal(a.Document, b.Document)
 }
 
@@ -81,6 +82,29 @@ func TestKeepsTheLastTenAcrossRestarts(t *testing.T) {
 	}
 }
 
+func TestRecordsAreThoseThatAreWhole(t *testing.T) {
+	dir := t.TempDir()
+	s := mustOpen(t, dir)
+	if records, err := s.Records(); len(records) > 0 || err != nil {
+		t.Errorf("of none: %v, %v", records, err)
+	}
+	for v := uint64(1); v <= 4; v++ {
+		mustSave(t, s, record(v))
+	}
+	if err := os.WriteFile(filepath.Join(dir, fileName(3)), []byte("noise"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	records, err := s.Records()
+	if err != nil || len(records) != 3 {
+		t.Fatalf("%d records, %v", len(records), err)
+	}
+	for i, want := range []uint64{4, 2, 1} {
+		if !same(records[i], record(want)) {
+			t.Errorf("at %d: %+v, want version %d", i, records[i], want)
+		}
+	}
+}
+
 func TestModes(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -124,6 +148,23 @@ func TestValues(t *testing.T) {
 		if got, err := s.Get("bd_seq"); err != nil || string(got) != v {
 			t.Errorf("put %q, got %q, %v", v, got, err)
 		}
+	}
+	for range 2 { // what is not there is deleted already
+		if err := s.Delete("bd_seq"); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := s.Get("bd_seq"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after it was deleted: %v", err)
+	}
+	mustSave(t, s, record(1))
+	for _, name := range []string{"lock", fileName(1)} { // which are no values
+		if err := s.Delete(name); err != nil {
+			t.Error(err)
+		}
+	}
+	if r, _, _ := s.Load(nil); r == nil {
+		t.Error("a configuration was deleted as a value")
 	}
 	for _, name := range []string{"", "lock", "../x", "config-00000000000000000001", ".x"} {
 		if err := s.Put(name, nil); err == nil {
@@ -234,6 +275,40 @@ func TestPowerCutAtEachStep(t *testing.T) {
 			}
 			if cut < 12 {
 				t.Errorf("only %d steps were interrupted", cut-1)
+			}
+			return
+		}
+	}
+}
+
+// A value that is deleted is gone once Delete has returned, whole before.
+func TestPowerCutWhileDeleting(t *testing.T) {
+	for cut := 1; ; cut++ {
+		d := newDisk()
+		s, _ := open(d)
+		mustSave(t, s, record(1))
+		if err := s.Put("pending", []byte("old")); err != nil {
+			t.Fatal(err)
+		}
+		d.steps, d.cutAt = 0, cut
+		deleted := s.Delete("pending")
+		for i, left := range d.afterCut() {
+			s, err := open(left)
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch v, err := s.Get("pending"); {
+			case errors.Is(err, fs.ErrNotExist):
+			case err != nil || string(v) != "old" || deleted == nil:
+				t.Errorf("cut at step %d, outcome %d: %q, %v (Delete: %v)", cut, i, v, err, deleted)
+			}
+			if r, _, _ := s.Load(nil); r == nil || !same(*r, record(1)) {
+				t.Errorf("cut at step %d, outcome %d: the configuration is %+v", cut, i, r)
+			}
+		}
+		if d.steps < cut {
+			if deleted != nil || cut < 3 {
+				t.Errorf("without a cut: %v, after %d steps", deleted, cut-1)
 			}
 			return
 		}
