@@ -25,8 +25,10 @@ type Backend interface {
 	Watch(ctx context.Context, send func(name string, body json.RawMessage) error) error
 }
 
-// A Caller is who is at the other end of the socket, as the kernel tells.
+// A Caller is who is at the other end of the socket: the user and process as
+// the kernel tells, and the session that he says he has.
 type Caller struct {
-	UID int
-	PID int
+	UID     int
+	PID     int
+	Session string // what a login gave him, a secret; empty: he did not log in
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 )
 
 // DefaultSocket is where the daemon listens if it is not told otherwise.
@@ -21,8 +22,9 @@ const maxAnswer = 16 << 20
 
 // A Client speaks to a daemon over its socket. Make it with NewClient.
 type Client struct {
-	socket string
-	http   *http.Client
+	socket  string
+	http    *http.Client
+	session atomic.Pointer[string]
 }
 
 // NewClient returns a Client of the socket at path. It connects when it is used.
@@ -34,6 +36,9 @@ func NewClient(path string) *Client {
 		},
 	}}}
 }
+
+// SetSession names the session that a login gave, from now on; empty: none.
+func (c *Client) SetSession(session string) { c.session.Store(&session) }
 
 // Close gives up idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
@@ -114,6 +119,9 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte) (*h
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
+	if session := c.session.Load(); session != nil && *session != "" {
+		req.Header.Set(sessionHeader, *session)
+	}
 	resp, err := c.http.Do(req)
 	var dial *net.OpError
 	switch {

@@ -127,6 +127,26 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
+func TestSessionOfTheCaller(t *testing.T) {
+	f := newFake()
+	path, _ := serve(t, f)
+	c := NewClient(path)
+	defer c.Close()
+	for _, session := range []string{"", "3f2a", strings.Repeat("x", maxSession), ""} {
+		c.SetSession(session)
+		if status, answer, err := c.Request(t.Context(), "identify", nil); err != nil || status != 200 {
+			t.Fatalf("%.10q: %d %s %v", session, status, answer, err)
+		}
+		if by := <-f.by; by != (Caller{UID: os.Getuid(), PID: os.Getpid(), Session: session}) {
+			t.Errorf("%.10q: the caller is %+v", session, by)
+		}
+	}
+	c.SetSession(strings.Repeat("x", maxSession+1))
+	if status, answer, err := c.Apply(t.Context(), []byte(`{}`)); err != nil || status != 400 || !strings.Contains(string(answer), "Sluice-Session") {
+		t.Errorf("too long: %d %s %v", status, answer, err)
+	}
+}
+
 func TestBadBodies(t *testing.T) {
 	f := newFake()
 	path, _ := serve(t, f)

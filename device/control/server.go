@@ -36,6 +36,12 @@ type Change struct {
 	Body json.RawMessage `json:"body"`
 }
 
+// sessionHeader carries what a login gave the caller.
+const sessionHeader = "Sluice-Session"
+
+// maxSession bounds it, in bytes.
+const maxSession = 128
+
 type callerKey struct{}
 
 // Serve answers on l until parent is done, and closes it:
@@ -129,6 +135,10 @@ func (s *server) read(w http.ResponseWriter, r *http.Request) (Caller, []byte, b
 	who, known := r.Context().Value(callerKey{}).(Caller)
 	if !known {
 		problem(w, http.StatusForbidden, "the system does not tell who is asking")
+		return Caller{}, nil, false
+	}
+	if who.Session = r.Header.Get(sessionHeader); len(who.Session) > maxSession {
+		problem(w, http.StatusBadRequest, "%s has more than %d bytes", sessionHeader, maxSession)
 		return Caller{}, nil, false
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
