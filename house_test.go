@@ -24,8 +24,9 @@ import (
 var arrows = map[string][]string{
 	"cmd":             {"provisioning/...", "device/...", "relay/..."},
 	"provisioning":    {"provisioning/...", "device/...", "relay/..."},
-	"device":          {"device/..."},
-	"device/uplink":   {"relay/endpoint"}, // it implements endpoint.Uplink
+	"device":          {"device/...", "relay/endpoint"}, // Secret, Fault, Uplink
+	"device/control":  {},
+	"device/console":  {"device/control", "device/console/..."}, // it knows documents as JSON alone
 	"relay":           {"relay/..."},
 	"relay/srt":       protocol,
 	"relay/rtmp":      protocol,
@@ -186,6 +187,9 @@ func TestArrowsRefuse(t *testing.T) {
 		{"relay", "provisioning/config", true},
 		{"device/control", "relay/endpoint", false},
 		{"device/control", "provisioning", false},
+		{"device/console", "relay/endpoint", false},
+		{"device/console/edit", "device/uplink", false},
+		{"device/console", "provisioning/config", true},
 		{"provisioning", "cmd/sluiced", false},
 		{"relay", "relay/relaytest", false},
 		{"cmd/sluiced", "relay/relaytest", false},
@@ -212,9 +216,7 @@ func mayImport(s source, target string) bool {
 				return true
 			}
 		}
-		// device/uplink adds to what device allows; everything else stands
-		// for itself.
-		if _, governed := arrows[governor]; governed && governor != "device/uplink" {
+		if _, governed := arrows[governor]; governed {
 			return false
 		}
 	}

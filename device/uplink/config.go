@@ -10,7 +10,8 @@ type Config struct {
 	Match         *Match         `json:"match,omitempty" doc:"which NIC has the role; a role given on the command line needs none"`
 	Default       bool           `json:"default,omitempty" default:"false" doc:"used by what names no uplink; at most one"`
 	AdvertiseHost string         `json:"advertise_host,omitempty" length:"1-253" doc:"replaces the address in playback URLs, behind NAT"`
-	Addresses     []netip.Prefix `json:"addresses,omitempty" items:"0-16" doc:"static addresses with their prefix length; none: DHCP or as the system has it"`
+	DHCP4         bool           `json:"dhcp4,omitempty" default:"false" doc:"get an IPv4 address from the network"`
+	Addresses     []netip.Prefix `json:"addresses,omitempty" items:"0-16" doc:"static addresses with their prefix length; none, and no dhcp4: as the system has it"`
 	Gateway4      *netip.Addr    `json:"gateway4,omitempty" doc:"IPv4 router"`
 	Gateway6      *netip.Addr    `json:"gateway6,omitempty" doc:"IPv6 router"`
 	Nameservers   []netip.Addr   `json:"nameservers,omitempty" items:"0-4" doc:"name servers reached through this uplink"`

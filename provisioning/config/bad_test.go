@@ -247,6 +247,10 @@ func badDocuments() []badDocument {
 		// Secrets.
 		{"secret of another type", strings.Replace(document(""), `"state"`, `"secrets": {"a": {"secret": "b"}, "b": 5, "c d": "x", "e": ""}, "state"`, 1), true},
 		{"secret sealed", strings.Replace(output("SRT", caller+`, "passphrase": {"secret": "a"}`), `"state"`, `"secrets": {"a": "-----BEGIN AGE ENCRYPTED FILE-----\nYWdl\n-----END AGE ENCRYPTED FILE-----\n"}, "state"`, 1), false},
+		{"time servers", document(`"device": {"ntp": ["a b", "ntp", "ntp", 5, "x", "y"]}`), true},
+		{"a broker", document(`"device": {"management": {"broker": {"url": "tcp://b", "password": "hunter22", "ca_file": "../ca.pem"}, "allow_fleet": 1}}`), true},
+		{"a broker that is empty", document(`"device": {"management": {"broker": {}}}`), true},
+		{"a user in the broker's URL", document(`"device": {"management": {"broker": {"url": "mqtt://box:hunter22@b"}}}`), false},
 		{"secret too short where it is used", strings.Replace(output("SRT", caller+`, "passphrase": {"secret": "a"}`), `"state"`, `"secrets": {"a": "hunter22"}, "state"`, 1), false},
 
 		{"many at once", flow(`{"id": "in", "protocol": "SRT", "srt": {"mode": "listener", "port": 9000, "key_length": 20}}`,

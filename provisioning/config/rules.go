@@ -20,7 +20,8 @@ func (d *Document) rules(stored bool) []endpoint.Fault {
 			local = append(local, u.Name)
 		}
 	}
-	faults := uplink.Validate(d.State.Uplinks, local, "/state/uplinks")
+	faults := d.State.Device.Validate("/state/device")
+	faults = append(faults, uplink.Validate(d.State.Uplinks, local, "/state/uplinks")...)
 	if !stored {
 		faults = append(faults, sameNIC(d.State.Uplinks)...)
 		faults = append(faults, d.references()...)

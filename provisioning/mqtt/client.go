@@ -28,6 +28,7 @@ import (
 	"sync"
 	"time"
 
+	"sluice/device"
 	"sluice/relay/endpoint"
 )
 
@@ -123,7 +124,7 @@ type subscription struct {
 // New returns a Client that Run brings to life. The error tells what is wrong
 // with the URL; it never holds a password.
 func New(cfg Config) (*Client, error) {
-	broker, err := ParseBroker(cfg.Broker)
+	broker, err := device.ParseBroker(cfg.Broker)
 	if err != nil {
 		return nil, err
 	}

@@ -10,41 +10,11 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
 )
-
-// The ports of brokers that name none (IANA; RFC 9110 section 4.2).
-var defaultPorts = map[string]string{"mqtt": "1883", "mqtts": "8883", "ws": "80", "wss": "443"}
-
-// ParseBroker reads a broker's URL and fills in its port. A URL may not hold a
-// user or password: URLs are seen in process lists and logs.
-func ParseBroker(s string) (*url.URL, error) {
-	u, err := url.Parse(s)
-	if err != nil {
-		return nil, errors.New("the broker is not a URL such as mqtts://broker.example.com") // err would repeat it all
-	}
-	if u.User != nil {
-		return nil, errors.New("the broker's URL holds a user: give it apart, and the password in a file")
-	}
-	port, ok := defaultPorts[u.Scheme]
-	if !ok {
-		return nil, fmt.Errorf("the broker's scheme is %q: use mqtt, mqtts, ws or wss", u.Scheme)
-	}
-	if u.Hostname() == "" {
-		return nil, errors.New("the broker's URL names no host")
-	}
-	if u.Scheme[0] == 'm' && strings.Trim(u.Path, "/") != "" {
-		return nil, fmt.Errorf("the broker's URL has the path %q: only ws and wss have one", u.Path)
-	}
-	if u.Port() == "" {
-		u.Host = net.JoinHostPort(u.Hostname(), port)
-	}
-	return u, nil
-}
 
 // connect opens the transport to the broker through one dialer: TCP, TLS,
 // WebSocket, as its URL asks.

@@ -98,32 +98,7 @@ func TestTransports(t *testing.T) {
 	}
 }
 
-func TestParseBroker(t *testing.T) {
-	for given, want := range map[string]string{
-		"mqtt://broker":              "mqtt://broker:1883",
-		"mqtts://broker":             "mqtts://broker:8883",
-		"mqtt://broker:99/":          "mqtt://broker:99/",
-		"ws://broker/mqtt":           "ws://broker:80/mqtt",
-		"wss://[2001:db8::1]/x":      "wss://[2001:db8::1]:443/x",
-		"":                           "the broker's scheme is \"\": use mqtt, mqtts, ws or wss",
-		"broker:1883":                "the broker's scheme is \"broker\": use mqtt, mqtts, ws or wss",
-		"tcp://broker":               "the broker's scheme is \"tcp\": use mqtt, mqtts, ws or wss",
-		"mqtt://":                    "the broker's URL names no host",
-		"mqtt://broker/path":         "the broker's URL has the path \"/path\": only ws and wss have one",
-		"mqtt://user:planted@broker": "the broker's URL holds a user: give it apart, and the password in a file",
-		"mqtt://u:planted@bro ker":   "the broker is not a URL such as mqtts://broker.example.com",
-	} {
-		u, err := ParseBroker(given)
-		got := ""
-		if err != nil {
-			got = err.Error()
-		} else {
-			got = u.String()
-		}
-		if got != want {
-			t.Errorf("%q: %s, want %s", given, got, want)
-		}
-	}
+func TestConfigsThatAreRefused(t *testing.T) {
 	for _, cfg := range []Config{
 		{Broker: "mqtt://b", CertFile: "c"},
 		{Broker: "mqtt://b", PasswordFile: "p"},
