@@ -88,6 +88,10 @@ type Options struct {
 	LogTail func(n int) []string
 	Log     *slog.Logger
 
+	// Host carries out what needs root. Nil: the box's network and host name
+	// are not ours to set.
+	Host Host
+
 	// Broker is how the broker is reached, nil for a box that has none. Device
 	// is its client id, and the Agent fills in Dialers, Presence and Log.
 	Broker *mqtt.Config
