@@ -15,7 +15,9 @@ import (
 
 //go:generate go run ./generate ../../docs
 
-// A schema is a JSON Schema (draft 2020-12), as far as it is used here.
+// A schema is a JSON Schema (draft 2020-12), as far as it is used here. The
+// formats ip-address, ip-prefix and ip-network (either) are ours: validators
+// that do not know a format pass it over.
 type schema struct {
 	Schema      string     `json:"$schema,omitempty"`
 	ID          string     `json:"$id,omitempty"`
@@ -23,6 +25,7 @@ type schema struct {
 	Title       string     `json:"title,omitempty"`
 	Description string     `json:"description,omitempty"`
 	Unit        string     `json:"x-unit,omitempty"`
+	Form        string     `json:"x-form,omitempty"` // the pattern in words, as in "use ..."
 	Type        string     `json:"type,omitempty"`
 	Format      string     `json:"format,omitempty"`
 	Const       any        `json:"const,omitempty"`
@@ -208,13 +211,15 @@ func (m *schemaMaker) property(f *field, t reflect.Type, mode string) *schema {
 		return m.secret(f)
 	case reflect.TypeFor[endpoint.AllowList]():
 		return &schema{OneOf: []*schema{
-			{Type: "array", Items: &schema{Type: "string"}, MaxItems: &f.items.max},
+			{Type: "array", Items: &schema{Type: "string", Format: "ip-network"}, MaxItems: &f.items.max},
 			{Type: "string"},
 		}}
 	case reflect.TypeFor[time.Time]():
 		return &schema{Type: "string", Format: "date-time"}
-	case reflect.TypeFor[netip.Addr](), reflect.TypeFor[netip.Prefix]():
-		return &schema{Type: "string"}
+	case reflect.TypeFor[netip.Addr]():
+		return &schema{Type: "string", Format: "ip-address"}
+	case reflect.TypeFor[netip.Prefix]():
+		return &schema{Type: "string", Format: "ip-prefix"}
 	}
 	s := &schema{}
 	switch t.Kind() {
@@ -229,7 +234,8 @@ func (m *schemaMaker) property(f *field, t reflect.Type, mode string) *schema {
 		}
 	case reflect.Map:
 		s.Type, s.Additional = "object", m.property(f, t.Elem(), mode)
-		s.Names = &schema{Pattern: m.fields.forms[f.keys].expression}
+		names := m.fields.forms[f.keys]
+		s.Names = &schema{Pattern: names.expression, Form: names.words}
 	case reflect.Bool:
 		s.Type = "boolean"
 	case reflect.Int, reflect.Uint64:
@@ -239,7 +245,8 @@ func (m *schemaMaker) property(f *field, t reflect.Type, mode string) *schema {
 		}
 	case reflect.String:
 		s.Type = "string"
-		s.Pattern = m.fields.forms[f.pattern].expression
+		looks := m.fields.forms[f.pattern]
+		s.Pattern, s.Form = looks.expression, looks.words
 		m.length(s, f)
 	}
 	for _, v := range f.enum {
