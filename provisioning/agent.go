@@ -91,6 +91,10 @@ type Options struct {
 	// Host carries out what needs root. Nil: the box's network and host name
 	// are not ours to set.
 	Host Host
+	// Updater installs firmware. Nil: this box cannot.
+	Updater Updater
+	// SystemBootID distinguishes this start of the box from any other.
+	SystemBootID string
 
 	// Broker is how the broker is reached, nil for a box that has none. Device
 	// is its client id, and the Agent fills in Dialers, Presence and Log.
@@ -120,10 +124,11 @@ type Agent struct {
 	board  *board
 	ready  chan struct{} // closed by Run once there is a document in force, and a state of it
 
-	inbox  inbox
-	edits  chan *edit
-	action actions
-	looks  chan struct{} // an item for each inspection that is under way
+	inbox   inbox
+	edits   chan *edit
+	action  actions
+	updates updater
+	looks   chan struct{} // an item for each inspection that is under way
 
 	presence presence
 	events   events
@@ -160,10 +165,11 @@ func New(o Options) (*Agent, error) {
 	setDefault(&o.TelemetryEvery, 10*time.Second)
 	a := &Agent{
 		o: o, log: o.Log, bootID: newBootID(), board: newBoard(), ready: make(chan struct{}),
-		inbox:  inbox{wake: make(chan struct{}, 1)},
-		edits:  make(chan *edit, maxEdits),
-		action: newActions(),
-		looks:  make(chan struct{}, maxInspections),
+		inbox:   inbox{wake: make(chan struct{}, 1)},
+		edits:   make(chan *edit, maxEdits),
+		action:  newActions(),
+		updates: updater{wanted: make(chan []byte, 1)},
+		looks:   make(chan struct{}, maxInspections),
 	}
 	a.inForce.Store(&inForce{document: &config.Document{Desired: config.Desired{Schema: config.Schema}}, origin: config.OriginFactory})
 	if o.Broker != nil {
@@ -201,6 +207,7 @@ func (a *Agent) connectTo(broker mqtt.Config) error {
 	}
 	client.Subscribe(a.topic("config/desired"), 1, a.receiveDesired)
 	client.Subscribe(a.topic("request/+"), 1, a.receiveRequest)
+	client.Subscribe(a.topic("update/desired"), 1, a.receiveUpdate)
 	a.client = client
 	return nil
 }
@@ -254,6 +261,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		running.Go(func() { _ = a.client.Run(ctx) }) // which never fails
 	}
 	running.Go(func() { a.action.run(ctx, a) })
+	running.Go(func() { a.updates.run(ctx, a) })
 	a.loop(ctx)
 	return nil
 }

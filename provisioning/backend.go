@@ -26,7 +26,7 @@ func (a *Agent) Document(name string) (json.RawMessage, bool) {
 		return marshal(a.status()), true
 	case "schema":
 		return config.JSONSchema(), true
-	case "reported", "state":
+	case "reported", "state", "update":
 		return a.board.get(name)
 	}
 	return nil, false
