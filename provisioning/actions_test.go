@@ -161,6 +161,67 @@ func TestTooManyRequests(t *testing.T) {
 	})
 }
 
+// What takes seconds holds up nothing else, and is bounded too; what is
+// delivered again while it is carried out is carried out once.
+func TestSlowRequestsHoldUpNoOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := startBox(t, "", nil)
+		later := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
+		ask := func(name, transaction, data string) {
+			b.receiveRequest(mqtt.Message{
+				Topic:   "sluice/v1/box/request/" + name,
+				Payload: []byte(fmt.Sprintf(`{"transaction":"%s","expires":"%s","data":%s}`, transaction, later, data)),
+			})
+		}
+		begin := time.Now()
+		ask("input-inspect", "again", `{"flow":"f"}`) // 3 s
+		for i := range slowWorkers + maxActions + 1 {
+			synctest.Wait()
+			ask("input-inspect", map[bool]string{true: "again", false: fmt.Sprint(i)}[i == 0], `{"flow":"f"}`)
+		}
+		ask("output-kick", "k", `{"flow":"f","output":"o","session":"s1"}`)
+		ask("flow-restart", "r", `{"flow":"f"}`)
+		synctest.Wait()
+		kicks, restarts := b.fleet.on("response/output-kick"), b.fleet.on("response/flow-restart")
+		if len(kicks) != 1 || len(restarts) != 1 || !kicks[0].at.Equal(begin) {
+			t.Errorf("while slow ones are carried out: %v, %v", kicks, restarts)
+		}
+		refused := b.fleet.on("response/input-inspect")
+		if len(refused) != 1 || !strings.Contains(refused[0].body, `"code":429`) {
+			t.Errorf("refused: %v", refused)
+		}
+		time.Sleep(time.Minute)
+		again := 0
+		answers := b.fleet.on("response/input-inspect")
+		for _, m := range answers {
+			if strings.Contains(m.body, `"transaction":"again"`) {
+				again++
+			}
+		}
+		if len(answers) != slowWorkers+maxActions+1 || again != 1 {
+			t.Errorf("%d answers, %d to what was delivered twice", len(answers), again)
+		}
+	})
+}
+
+// An answer too large to be remembered is not given a second time.
+func TestLargeAnswersAreNotRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := startBox(t, "", func(o *Options) {
+			o.LogTail = func(int) []string { return []string{strings.Repeat("x", maxRemembered)} }
+		})
+		raw := fmt.Sprintf(`{"transaction":"1","expires":"%s"}`, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+		for range 2 {
+			b.receiveRequest(mqtt.Message{Topic: "sluice/v1/box/request/log-tail", Payload: []byte(raw)})
+			synctest.Wait()
+		}
+		got := b.fleet.on("response/log-tail")
+		if len(got) != 2 || len(got[0].body) < maxRemembered || !strings.Contains(got[1].body, `"code":409`) {
+			t.Errorf("%d answers, the last %s", len(got), got[len(got)-1].body)
+		}
+	})
+}
+
 func TestAnswersAreBounded(t *testing.T) {
 	s := newActions()
 	for i := range 3 * maxAnswered {

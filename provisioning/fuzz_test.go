@@ -24,7 +24,8 @@ func FuzzRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name string, raw []byte, retained bool) {
 		a := &Agent{o: Options{Engine: &fakeEngine{}, LogTail: func(int) []string { return nil }}, board: newBoard()}
 		s := newActions()
-		body := marshal(s.handle(t.Context(), a, action{name, raw, retained}))
+		answer, _ := s.handle(t.Context(), a, action{name, raw, retained})
+		body := marshal(answer)
 		var r config.Response
 		if err := json.Unmarshal(body, &r); err != nil {
 			t.Fatalf("%v in %s", err, body)

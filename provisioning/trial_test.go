@@ -59,7 +59,7 @@ func TestTestRequest(t *testing.T) {
 
 // tryNow hands a request in as someone at the box does.
 func (a *Agent) tryNow(ctx context.Context, data string) (r config.Response, status int) {
-	r = a.perform(ctx, "test", config.Request{Data: json.RawMessage(data)})
+	r, _ = a.perform(ctx, "test", config.Request{Data: json.RawMessage(data)}, nil)
 	if r.Error != nil {
 		return r, r.Error.Code
 	}
