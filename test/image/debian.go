@@ -1,6 +1,7 @@
 package image
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -87,13 +88,21 @@ func mirror() string {
 	return "http://deb.debian.org/debian"
 }
 
+// system are the packages of a root file system beside Debian's essential
+// ones: networkd is in systemd's own, and waits for udev. Its number counts what
+// it has been: a disk with another one is made anew.
+const (
+	system       = "systemd-sysv,dbus,udev,iproute2,systemd-timesyncd"
+	systemNumber = 2
+)
+
 // RootDisk returns the file of a disk with Debian's smallest system that has
 // systemd, to be copied and not written. It is made unless it is there, which
 // takes root.
 func (a Arch) RootDisk(t *testing.T) string {
 	t.Helper()
 	cache := Cache(t)
-	kept := filepath.Join(cache, "debian-"+release+"-"+a.debian+"-systemd.ext4")
+	kept := filepath.Join(cache, fmt.Sprintf("debian-%s-%s-systemd%d.ext4", release, a.debian, systemNumber))
 	if exists(kept) {
 		return kept
 	}
@@ -108,9 +117,9 @@ func (a Arch) RootDisk(t *testing.T) string {
 	t.Logf("making %s", kept)
 	cmd := exec.Command("bash", "-euo", "pipefail", "-c", `
 		PATH=$PATH:/usr/sbin:/sbin
-		mmdebstrap --quiet --variant=minbase --architectures="$2" --include=systemd-sysv,dbus \
+		mmdebstrap --quiet --variant=minbase --architectures="$2" --include="$5" \
 			--aptopt='Acquire::Languages "none"' --dpkgopt='path-exclude=/usr/share/doc/*' "$3" "$1/root" "$4"
-		mke2fs -q -t ext4 -d "$1/root" "$1/disk" 1G`, "bash", part, a.debian, release, mirror())
+		mke2fs -q -t ext4 -d "$1/root" "$1/disk" 1G`, "bash", part, a.debian, release, mirror(), system)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("making a root file system: %v\n%s", err, out)
 	}
