@@ -13,6 +13,9 @@
 // queue that drops its oldest (Enqueue), and figures are not kept while there
 // is no connection (Offer). Publish alone waits, for the broker's
 // acknowledgement.
+//
+// The broker may be replaced at any time (Use), and the session be made anew
+// (Redial): what waits to be sent stays.
 package mqtt
 
 import (
@@ -69,7 +72,8 @@ type Config struct {
 	Broker       string // mqtt://, mqtts://, ws:// or wss:// URL
 	ClientID     string // empty: a random one
 	Username     string
-	PasswordFile string // read at each attempt; a line end at its end is not part of the password
+	Password     endpoint.Secret
+	PasswordFile string // in the place of Password; read at each attempt; a line end at its end is not part of the password
 	CAFile       string // PEM; empty: the system's
 	CertFile     string // PEM, with KeyFile: the client's certificate
 	KeyFile      string
@@ -94,7 +98,12 @@ type Config struct {
 type Status struct {
 	Connected bool // the broker has accepted the session
 	Ready     bool // and granted every subscription
-	// Reason says what is wrong: broker_unreachable, broker_refused,
+	// Via names the Dialer that leads to the broker. Empty while there is no
+	// session.
+	Via string
+	// Generation is that of what the session was made under: see Redial.
+	Generation uint64
+	// Reason says what is wrong: no_broker, broker_unreachable, broker_refused,
 	// subscription_refused or tls_files. Nil while Ready.
 	Reason  *endpoint.Reason
 	Since   time.Time // when Connected became what it is
@@ -103,16 +112,33 @@ type Status struct {
 
 // A Client is a connection that is kept up. Make it with New.
 type Client struct {
-	cfg    Config
-	broker *url.URL
+	log    *slog.Logger
 	out    *outbox
 	retry  chan struct{} // ends a pause; capacity 1
 	resub  chan struct{} // a subscription was added; capacity 1
+	redial chan struct{} // the broker, or the way to it, is another; capacity 1
 
-	mu      sync.Mutex
-	status  Status
-	changed chan struct{} // closed when status changes
-	subs    []subscription
+	mu         sync.Mutex
+	target     target
+	generation uint64             // counts what makes a new session necessary
+	abandon    context.CancelFunc // ends the attempt that is under way, or nil
+	status     Status
+	changed    chan struct{} // closed when status changes
+	subs       []subscription
+}
+
+// A target is the broker that an attempt is for.
+type target struct {
+	cfg    Config
+	broker *url.URL // nil: there is none
+}
+
+// where names the broker for people.
+func (t target) where() string {
+	if t.broker == nil {
+		return ""
+	}
+	return t.broker.Redacted()
 }
 
 type subscription struct {
@@ -124,9 +150,55 @@ type subscription struct {
 // New returns a Client that Run brings to life. The error tells what is wrong
 // with the URL; it never holds a password.
 func New(cfg Config) (*Client, error) {
-	broker, err := device.ParseBroker(cfg.Broker)
-	if err != nil {
+	if _, err := device.ParseBroker(cfg.Broker); err != nil {
 		return nil, err
+	}
+	c := Idle(cfg)
+	if _, err := c.Use(cfg); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Idle returns a Client that has no broker until Use names one: what it is
+// given to say until then waits. Of cfg, Log and MaxQueue alone matter.
+func Idle(cfg Config) *Client {
+	setDefault(&cfg.MaxQueue, 256)
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Client{
+		log:     cfg.Log,
+		out:     newOutbox(cfg.MaxQueue),
+		retry:   make(chan struct{}, 1),
+		resub:   make(chan struct{}, 1),
+		redial:  make(chan struct{}, 1),
+		changed: make(chan struct{}),
+		status:  Status{Since: time.Now(), Reason: endpoint.Because("broker_unreachable", "not connected yet")},
+	}
+}
+
+// Use has the client speak to another broker from now on, or to none where
+// cfg.Broker is empty. A session that is open ends cleanly. What waits to be
+// sent is sent to the new broker, and retained topics are told again there.
+// It returns what Redial does. After an error nothing has changed; it never
+// holds a password.
+func (c *Client) Use(cfg Config) (generation uint64, err error) {
+	t, err := newTarget(cfg)
+	if err != nil {
+		return 0, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.target = t
+	return c.anew(), nil
+}
+
+func newTarget(cfg Config) (t target, err error) {
+	if cfg.Broker != "" {
+		if t.broker, err = device.ParseBroker(cfg.Broker); err != nil {
+			return t, err
+		}
 	}
 	if cfg.ClientID == "" {
 		var b [8]byte
@@ -134,28 +206,50 @@ func New(cfg Config) (*Client, error) {
 		cfg.ClientID = "sluice-" + hex.EncodeToString(b[:])
 	}
 	if (cfg.CertFile == "") != (cfg.KeyFile == "") {
-		return nil, errors.New("a client certificate and its key go together: one of them is missing")
+		return t, errors.New("a client certificate and its key go together: one of them is missing")
 	}
-	if cfg.PasswordFile != "" && cfg.Username == "" {
-		return nil, errors.New("a broker password needs a user name (MQTT 3.1.1 section 3.1.2.9)")
+	if (cfg.PasswordFile != "" || cfg.Password.IsSet()) && cfg.Username == "" {
+		return t, errors.New("a broker password needs a user name (MQTT 3.1.1 section 3.1.2.9)")
 	}
 	setDefault(&cfg.MinBackoff, time.Second)
 	setDefault(&cfg.MaxBackoff, max(2*time.Minute, cfg.MinBackoff))
 	setDefault(&cfg.KeepAlive, 20*time.Second)
 	setDefault(&cfg.Timeout, 15*time.Second)
-	setDefault(&cfg.MaxQueue, 256)
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
+	t.cfg = cfg
+	return t, nil
+}
+
+// Redial ends the session cleanly, or gives up an attempt at one, and makes a
+// new one at once: the way to the broker is another. It returns the generation
+// that Status shows of every session made from now on.
+func (c *Client) Redial() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.anew()
+}
+
+// anew ends what was begun under other circumstances. c.mu is held.
+func (c *Client) anew() uint64 {
+	c.generation++
+	if c.abandon != nil {
+		c.abandon()
 	}
-	return &Client{
-		cfg:     cfg,
-		broker:  broker,
-		out:     newOutbox(cfg.MaxQueue),
-		retry:   make(chan struct{}, 1),
-		resub:   make(chan struct{}, 1),
-		changed: make(chan struct{}),
-		status:  Status{Since: time.Now(), Reason: endpoint.Because("broker_unreachable", "not connected yet")},
-	}, nil
+	notify(c.redial)
+	return c.generation
+}
+
+// begin returns what an attempt is for, and a context that Redial ends.
+func (c *Client) begin(ctx context.Context) (context.Context, context.CancelFunc, target) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case <-c.redial: // which this attempt obeys
+	default:
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	c.abandon = cancel
+	c.status.Generation = c.generation
+	return ctx, cancel, c.target
 }
 
 func setDefault[T int | time.Duration](p *T, value T) {
@@ -250,8 +344,11 @@ func (c *Client) AwaitReady(ctx context.Context) error {
 // setStatus records how the connection is, and logs what is new.
 func (c *Client) setStatus(connected, ready bool, reason *endpoint.Reason) {
 	c.mu.Lock()
-	old := c.status
+	old, broker := c.status, c.target.where()
 	c.status.Connected, c.status.Ready, c.status.Reason = connected, ready, reason
+	if !connected {
+		c.status.Via = ""
+	}
 	if connected != old.Connected {
 		c.status.Since = time.Now()
 	}
@@ -260,15 +357,19 @@ func (c *Client) setStatus(connected, ready bool, reason *endpoint.Reason) {
 	c.mu.Unlock()
 
 	if ready && !old.Ready {
-		c.cfg.Log.Info("connected to the broker", "broker", c.broker.Redacted())
+		c.log.Info("connected to the broker", "broker", broker, "via", old.Via)
 	}
-	if reason != nil && reason != ended && (old.Reason == nil || *reason != *old.Reason) {
-		c.cfg.Log.Warn("broker", "broker", c.broker.Redacted(), "code", reason.Code, "reason", reason.Message)
+	if reason != nil && reason != ended && reason != anew && reason != none && (old.Reason == nil || *reason != *old.Reason) {
+		c.log.Warn("broker", "broker", broker, "code", reason.Code, "reason", reason.Message)
 	}
 }
 
-// ended is the reason after Run.
-var ended = endpoint.Because("broker_unreachable", "the connection was ended")
+// The reasons that are no trouble.
+var (
+	ended = endpoint.Because("broker_unreachable", "the connection was ended")
+	anew  = endpoint.Because("broker_unreachable", "the connection is made anew")
+	none  = endpoint.Because("no_broker", "no broker is configured")
+)
 
 // healthy is how long a session must have lasted for the back-off to start
 // from the beginning: a broker that accepts and drops is not to be stormed.
@@ -277,12 +378,30 @@ const healthy = time.Minute
 // Run keeps the connection up until ctx is done, and then ends it cleanly.
 // It returns nil.
 func (c *Client) Run(ctx context.Context) error {
-	pause := backoff{min: c.cfg.MinBackoff, max: c.cfg.MaxBackoff}
+	var pause backoff
 	for ctx.Err() == nil {
+		attempt, cancel, t := c.begin(ctx)
+		pause.min, pause.max = t.cfg.MinBackoff, t.cfg.MaxBackoff
+		if t.broker == nil {
+			c.setStatus(false, false, none)
+			select {
+			case <-ctx.Done():
+			case <-c.redial:
+			}
+			cancel()
+			continue
+		}
 		began := time.Now()
-		err := c.attempt(ctx)
-		if ctx.Err() != nil {
-			break
+		err := c.attempt(attempt, t)
+		abandoned := attempt.Err() != nil
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			continue
+		case abandoned:
+			c.setStatus(false, false, anew)
+			pause.reset()
+			continue
 		}
 		c.setStatus(false, false, explain(err))
 		if time.Since(began) >= healthy {
@@ -292,6 +411,8 @@ func (c *Client) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		case <-time.After(pause.next()):
 		case <-c.retry:
+			pause.reset()
+		case <-c.redial:
 			pause.reset()
 		}
 	}

@@ -18,50 +18,50 @@ import (
 
 // connect opens the transport to the broker through one dialer: TCP, TLS,
 // WebSocket, as its URL asks.
-func (c *Client) connect(ctx context.Context, dial DialFunc) (net.Conn, error) {
+func (t target) connect(ctx context.Context, dial DialFunc) (net.Conn, error) {
 	var secure *tls.Config
-	if c.broker.Scheme == "mqtts" || c.broker.Scheme == "wss" {
+	if t.broker.Scheme == "mqtts" || t.broker.Scheme == "wss" {
 		var err error
-		if secure, err = c.tlsConfig(); err != nil {
+		if secure, err = t.tlsConfig(); err != nil {
 			return nil, err
 		}
 	}
-	if c.broker.Scheme[0] == 'w' {
-		return dialWebSocket(ctx, c.broker, dial, secure)
+	if t.broker.Scheme[0] == 'w' {
+		return dialWebSocket(ctx, t.broker, dial, secure)
 	}
-	conn, err := dial(ctx, "tcp", c.broker.Host)
+	conn, err := dial(ctx, "tcp", t.broker.Host)
 	if err != nil || secure == nil {
 		return conn, err
 	}
-	t := tls.Client(conn, secure)
-	if err := t.HandshakeContext(ctx); err != nil {
+	secured := tls.Client(conn, secure)
+	if err := secured.HandshakeContext(ctx); err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("TLS with %s: %w", c.broker.Host, err)
+		return nil, fmt.Errorf("TLS with %s: %w", t.broker.Host, err)
 	}
-	return t, nil
+	return secured, nil
 }
 
 // tlsConfig reads the files anew each time: certificates are renewed.
-func (c *Client) tlsConfig() (*tls.Config, error) {
-	t := &tls.Config{ServerName: c.broker.Hostname(), MinVersion: tls.VersionTLS12}
-	if c.cfg.CAFile != "" {
-		pem, err := os.ReadFile(c.cfg.CAFile)
+func (t target) tlsConfig() (*tls.Config, error) {
+	c := &tls.Config{ServerName: t.broker.Hostname(), MinVersion: tls.VersionTLS12}
+	if t.cfg.CAFile != "" {
+		pem, err := os.ReadFile(t.cfg.CAFile)
 		if err != nil {
 			return nil, refuse("tls_files", "the broker's CA: %v", err)
 		}
-		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, refuse("tls_files", "%s holds no PEM certificate", c.cfg.CAFile)
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, refuse("tls_files", "%s holds no PEM certificate", t.cfg.CAFile)
 		}
 	}
-	if c.cfg.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(c.cfg.CertFile, c.cfg.KeyFile)
+	if t.cfg.CertFile != "" {
+		pair, err := tls.LoadX509KeyPair(t.cfg.CertFile, t.cfg.KeyFile)
 		if err != nil {
 			return nil, refuse("tls_files", "the certificate for the broker: %v", err)
 		}
-		t.Certificates = []tls.Certificate{pair}
+		c.Certificates = []tls.Certificate{pair}
 	}
-	return t, nil
+	return c, nil
 }
 
 func dialWebSocket(ctx context.Context, broker *url.URL, dial DialFunc, secure *tls.Config) (net.Conn, error) {

@@ -27,6 +27,7 @@ const window = 16
 // anew for each: its own reconnecting knows neither refusals nor jitter.
 type session struct {
 	*Client
+	target
 	paho  paho.Client
 	lost  chan error        // why the connection broke; capacity 1
 	sent  map[string]*entry // what each retained topic was last given
@@ -35,20 +36,21 @@ type session struct {
 
 // attempt connects through the first dialer that reaches the broker, and
 // returns when that session has ended, saying why.
-func (c *Client) attempt(ctx context.Context) error {
+func (c *Client) attempt(ctx context.Context, t target) error {
 	dialers := []Dialer{{Name: "system", Dial: (&net.Dialer{}).DialContext}}
-	if c.cfg.Dialers != nil {
-		dialers = c.cfg.Dialers()
+	if t.cfg.Dialers != nil {
+		dialers = t.cfg.Dialers()
 	}
 	var will *Message
-	if c.cfg.Presence != nil {
-		m := c.cfg.Presence(Lost)
+	if t.cfg.Presence != nil {
+		m := t.cfg.Presence(Lost)
 		will = &m
 	}
 	errs := []error{}
 	for _, d := range dialers {
 		s := &session{
 			Client: c,
+			target: t,
 			lost:   make(chan error, 1),
 			sent:   make(map[string]*entry),
 			asked:  make(map[string]bool),
@@ -56,6 +58,9 @@ func (c *Client) attempt(ctx context.Context) error {
 		end, err := s.open(ctx, d.Dial, will)
 		if err == nil {
 			defer end()
+			c.mu.Lock()
+			c.status.Via = d.Name
+			c.mu.Unlock()
 			return s.run(ctx)
 		}
 		if r := (*refusal)(nil); errors.As(err, &r) || ctx.Err() != nil {
@@ -107,6 +112,9 @@ func (s *session) open(ctx context.Context, dial DialFunc, will *Message) (end f
 		SetConnectionLostHandler(func(_ paho.Client, err error) { s.lost <- err })
 	if s.cfg.Username != "" {
 		o.SetUsername(s.cfg.Username)
+	}
+	if s.cfg.Password.IsSet() {
+		o.SetPassword(s.cfg.Password.Reveal())
 	}
 	if s.cfg.PasswordFile != "" {
 		password, err := os.ReadFile(s.cfg.PasswordFile)
