@@ -96,6 +96,10 @@ type Options struct {
 	// SystemBootID distinguishes this start of the box from any other.
 	SystemBootID string
 
+	// PasswordFile holds the console's password, or its hash as a PHC string of
+	// argon2id, for the first start. Empty: the box makes one.
+	PasswordFile string
+
 	// Broker is how the broker is reached, nil for a box that has none. Device
 	// is its client id, and the Agent fills in Dialers, Presence and Log.
 	Broker *mqtt.Config
@@ -128,6 +132,7 @@ type Agent struct {
 	edits   chan *edit
 	action  actions
 	updates updater
+	login   login
 	looks   chan struct{} // an item for each inspection that is under way
 
 	presence presence
@@ -168,6 +173,7 @@ func New(o Options) (*Agent, error) {
 		inbox:   inbox{wake: make(chan struct{}, 1)},
 		edits:   make(chan *edit, maxEdits),
 		action:  newActions(),
+		login:   newLogin(),
 		updates: updater{wanted: make(chan []byte, 1)},
 		looks:   make(chan struct{}, maxInspections),
 	}
@@ -179,6 +185,9 @@ func New(o Options) (*Agent, error) {
 	}
 	var err error
 	if a.seal, err = a.loadIdentity(); err != nil {
+		return nil, err
+	}
+	if a.login.password, err = a.loadPassword(); err != nil {
 		return nil, err
 	}
 	a.presence.load(a)

@@ -26,6 +26,8 @@ func (a *Agent) Document(name string) (json.RawMessage, bool) {
 		return marshal(a.status()), true
 	case "schema":
 		return config.JSONSchema(), true
+	case "console":
+		return marshal(a.consoleDocument()), true
 	case "reported", "state", "update":
 		return a.board.get(name)
 	}

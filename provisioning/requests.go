@@ -57,6 +57,10 @@ func requests() map[string]request {
 		"identify":       {do: (*Agent).identify},
 		"reboot":         {do: (*Agent).reboot},
 		"support-bundle": {do: (*Agent).supportBundle, slow: true},
+
+		"console-login":    {do: (*Agent).logIn, local: true, quiet: true},
+		"console-logout":   {do: (*Agent).logOut, local: true, quiet: true},
+		"console-password": {do: (*Agent).changePassword, local: true, quiet: true},
 	}
 }
 

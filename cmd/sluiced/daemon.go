@@ -52,7 +52,7 @@ func newDaemon(s *settings, log *slog.Logger, lines *ring) (d *daemon, err error
 		Device: s.device, Store: d.store, Engine: d.engine, Uplinks: d.uplinks,
 		Info:   func() config.Info { return info(box, log) },
 		SetTLS: certificate.Set, Figures: box.Figures, LogTail: lines.tail, Log: log,
-		LocalUplinks: s.uplinks, BrokerUplinks: s.brokerUplinks,
+		PasswordFile: s.passwordFile, LocalUplinks: s.uplinks, BrokerUplinks: s.brokerUplinks,
 		Dial: d.dialer, ApplyEvery: s.applyEvery,
 	}
 	if s.broker.Broker != "" {

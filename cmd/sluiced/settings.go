@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -29,6 +30,7 @@ type settings struct {
 	brokerUplinks                   []string
 	uplinks                         []uplink.Local
 	applyEvery                      time.Duration
+	passwordFile                    string
 	logLevel                        slog.Level
 	logJSON                         bool
 	showVersion                     bool
@@ -58,6 +60,7 @@ func flags(r *raw) *pflag.FlagSet {
 	f.StringVar(&r.broker.KeyFile, "tls-key", "", "`file` with its key")
 	f.StringArrayVar(&r.brokerUplinks, "broker-uplink", nil, "NIC `role` that leads to the broker; may be repeated, tried in order")
 	f.StringVar(&r.control, "control", control.DefaultSocket, "`socket` for sluicectl and the console")
+	f.StringVar(&r.passwordFile, "console-password-file", credential("console.password"), "`file` that holds the console's first password, or its argon2id hash")
 	f.StringArrayVar(&r.uplinkFlags, "uplink", nil, "`NAME=INTERFACE`: a NIC role; may be repeated, the first is the default")
 	f.StringVar(&r.metrics, "metrics", "", "`address` to serve Prometheus metrics at, such as 127.0.0.1:9464")
 	f.DurationVar(&r.applyEvery, "apply-every", time.Second, "`time` in which at most one configuration is applied")
@@ -66,6 +69,20 @@ func flags(r *raw) *pflag.FlagSet {
 	f.StringVar(&r.config, "config", defaultConfig, "`file` with any of these, as lines of key = value")
 	f.BoolVar(&r.showVersion, "version", false, "print the version")
 	return f
+}
+
+// credential returns the path of a credential that the service manager hands
+// over (systemd.exec(5)), empty where it does not.
+func credential(name string) string {
+	dir := os.Getenv("CREDENTIALS_DIRECTORY")
+	if dir == "" {
+		return ""
+	}
+	path := filepath.Join(dir, name)
+	if _, err := os.Stat(path); err != nil {
+		return ""
+	}
+	return path
 }
 
 func help() string {
