@@ -1,0 +1,134 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// tree is a grammar whose lines say what they are.
+func tree() *node {
+	run := func(context.Context, call) error { return nil }
+	flows := func(context.Context) []choice {
+		return []choice{{"stage", "Main stage"}, {"studio", ""}, {"two words", ""}}
+	}
+	return &node{nodes: []*node{
+		{word: "show", help: "look", nodes: []*node{
+			{word: "flows", help: "all flows", run: run},
+			{word: "flowcharts", run: run},
+			{word: "outputs", help: "outputs", run: run, nodes: []*node{{arg: "FLOW", help: "of a flow", values: flows, run: run}}},
+		}},
+		{word: "shut", run: run},
+		{word: "set", nodes: []*node{{arg: "VALUE", rest: true, run: run}}},
+		{word: "size", nodes: []*node{{arg: "N", check: func(v string) error {
+			if v != "1" {
+				return errors.New("use 1")
+			}
+			return nil
+		}, run: run}}},
+		{word: "path", more: func(context.Context) []*node {
+			return []*node{{word: "deep", more: func(context.Context) []*node { return []*node{{word: "deeper", run: run}} }}}
+		}},
+	}}
+}
+
+func TestParse(t *testing.T) {
+	for line, want := range map[string]string{
+		"show flows":         "show flows []",
+		"  sho   flows ":     "show flows []",
+		"sho flowc":          "show flowcharts []",
+		"show o":             "show outputs []",
+		"show o sta":         "show outputs sta [sta]",
+		`show o "two words"`: "show outputs two words [two words]",
+		`set a "b \"c\\" d`:  `set a b "c\ d [a b "c\ d]`,
+		`set ""`:             "set  []",
+		"pa d deeper":        "path deep deeper []",
+		"size 1":             "size 1 [1]",
+
+		"":                    "nothing was typed",
+		"   ":                 "nothing was typed",
+		"# a comment":         "nothing was typed",
+		"! another":           "nothing was typed",
+		"vresion":             "0: there is no vresion here: type ? to see what there is",
+		"sh":                  "0: sh may be show or shut",
+		"show fl":             "5: fl may be flows or flowcharts",
+		"show":                "5: what is to follow is missing: flows, flowcharts or outputs",
+		"show flows x":        "11: nothing can follow here",
+		"무 x":                 "0: there is no 무 here: type ? to see what there is",
+		"show o 무대 x":         "10: nothing can follow here",
+		`show o "two`:         "7: the quotation mark does not end",
+		`"show" flows`:        "0: there is no show here: type ? to see what there is",
+		"size 2":              "5: use 1",
+		"path deep x":         "10: there is no x here: type ? to see what there is",
+		"show \x1b[31m flows": "5: there is no .[31m here: type ? to see what there is",
+	} {
+		_, c, err := tree().parse(t.Context(), line)
+		got := fmt.Sprint(strings.Join(c.words, " "), " ", c.args)
+		if w := (*wrongWord)(nil); errors.As(err, &w) {
+			got = fmt.Sprintf("%d: %v", w.at, w)
+		} else if err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%q: %s, want %s", line, got, want)
+		}
+	}
+}
+
+func TestComplete(t *testing.T) {
+	for line, want := range map[string]string{ // with | for the cursor
+		"sh|":                 "sh|",
+		"sho|":                "show |",
+		"show f|":             "show flow|",
+		"show flow|":          "show flow|",
+		"show o|":             "show outputs |",
+		"sho o st|":           "sho o st|",
+		"sho o sta|":          "sho o stage |",
+		"sho o tw|":           `sho o "two words" |`,
+		`sho o "two w|`:       `sho o "two words" |`,
+		"sho| flows":          "show |flows",
+		"pa d|":               "pa deep |",
+		"pa d |":              "pa d deeper |",
+		"nonsense x|":         "nonsense x|",
+		"size |":              "size |",
+		"show outputs stage|": "show outputs stage |",
+	} {
+		before, after, _ := strings.Cut(line, "|")
+		got, pos, _ := tree().complete(t.Context(), before+after, len(before), keyTab)
+		if got = got[:pos] + "|" + got[pos:]; got != want {
+			t.Errorf("%q completes to %q, want %q", line, got, want)
+		}
+	}
+}
+
+func TestQuestionMark(t *testing.T) {
+	for line, want := range map[string]string{
+		"s":             "  show  look\n  shut\n  set\n  size\n",
+		"show ":         "  flows       all flows\n  flowcharts\n  outputs     outputs\n",
+		"show outputs ": "  FLOW         of a flow\n  Enter        do it\n  stage        Main stage\n  studio\n  \"two words\"\n",
+		"show flows ":   "  Enter  do it\n",
+		"show flows":    "  flows  all flows\n",
+		"x":             "there is no x here\n",
+		"x y":           "there is no x here: type ? to see what there is\n",
+		"size ":         "  N\n",
+	} {
+		got, pos, told := tree().complete(t.Context(), line, len(line), '?')
+		if got != line || pos != len(line) || told != want {
+			t.Errorf("%q? tells\n%sand makes %q; want\n%s", line, told, got, want)
+		}
+	}
+	// Within quotes it is a character.
+	if got, pos, told := tree().complete(t.Context(), `set "a`, 6, '?'); got != `set "a?` || pos != 7 || told != "" {
+		t.Errorf("in quotes: %q, %d, %q", got, pos, told)
+	}
+}
+
+func TestSplitAndQuote(t *testing.T) {
+	for _, text := range []string{"a", "", "a b", `a"b`, `a\b`, `\"`, "a?b", `rtsp://h/p?x=1&y="2"`} {
+		if words := split("x " + quote(text) + " y"); len(words) != 3 || words[1].text != text || words[1].open {
+			t.Errorf("%q quoted is %s, and read as %+v", text, quote(text), words)
+		}
+	}
+}

@@ -1,0 +1,165 @@
+package console
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+const (
+	maxLogins  = 3 // refused ones, then there is silence again
+	resetLogin = "factory-reset"
+	// maxWait bounds what is waited for in front of somebody, whatever the
+	// daemon says.
+	maxWait = 5 * time.Minute
+)
+
+// begin waits until somebody is there who may give commands.
+func (s *session) begin(ctx context.Context) error {
+	s.edit, s.width, s.height, s.dumb, s.script = nil, s.o.Width, s.o.Height, false, false
+	if !s.o.Login {
+		s.user = dash(s.o.Name)
+		s.print(s.banner(ctx))
+		return nil
+	}
+	for {
+		if err := s.silence(ctx); err != nil {
+			return err
+		}
+		s.print("\n" + s.banner(ctx) + "\n")
+		err := s.login(ctx)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, errSilence), errors.Is(err, errInterrupt), errors.Is(err, errIdle):
+			continue
+		}
+		return err
+	}
+}
+
+// silence waits for Enter and says nothing.
+func (s *session) silence(ctx context.Context) error {
+	for {
+		k, err := s.in.next(ctx, time.Hour)
+		switch {
+		case errors.Is(err, errTimeout):
+		case err != nil:
+			return err
+		case k == keyEnter:
+			s.lastKey = time.Now()
+			return nil
+		}
+	}
+}
+
+// errSilence ends a login that does not come about.
+var errSilence = errors.New("no login")
+
+// login asks for name and password.
+func (s *session) login(ctx context.Context) error {
+	for range maxLogins {
+		name, err := s.ask(ctx, "login", "")
+		switch {
+		case err != nil:
+			return err
+		case name == "":
+			continue
+		case name == resetLogin:
+			if err := s.factoryReset(ctx); err != nil {
+				s.tell(err)
+				if isFatal(err) || ctx.Err() != nil {
+					return err
+				}
+			}
+			return errSilence
+		}
+		password, err := s.secret(ctx, "password")
+		if err != nil {
+			return err
+		}
+		err = s.authenticate(ctx, name, password)
+		if err == nil {
+			s.user = name
+			s.print("\n")
+			return nil
+		}
+		if err := s.refused(ctx, err); err != nil {
+			return err
+		}
+	}
+	return errSilence
+}
+
+func (s *session) authenticate(ctx context.Context, name, password string) error {
+	var answer struct {
+		Session string `json:"session"`
+	}
+	s.o.Client.SetSession("")
+	err := s.request(ctx, "console-login", map[string]string{"name": name, "password": password, "line": s.o.Line}, &answer)
+	if err != nil {
+		return err
+	}
+	s.o.Client.SetSession(answer.Session)
+	return nil
+}
+
+// refused tells why there is no login, and waits as long as the daemon says.
+func (s *session) refused(ctx context.Context, err error) error {
+	s.printf("%s\n", sentence(err.Error()))
+	var r *refusal
+	if !errors.As(err, &r) {
+		return errSilence // the daemon is not there
+	}
+	var data struct {
+		Seconds float64 `json:"retry_after_s"`
+	}
+	if json.Unmarshal(r.data, &data) != nil || data.Seconds <= 0 {
+		return nil
+	}
+	wait := min(time.Duration(data.Seconds*float64(time.Second)), maxWait)
+	s.printf("The next try is possible in %s.\n", lasting(wait))
+	end := time.Now().Add(wait)
+	for {
+		k, err := s.in.next(ctx, time.Until(end))
+		switch {
+		case errors.Is(err, errTimeout):
+			s.lastKey = time.Now()
+			return nil
+		case err != nil:
+			return err
+		case k == keyInterrupt, k == keyEOF:
+			return errInterrupt
+		}
+	}
+}
+
+func (s *session) logout(ctx context.Context) {
+	if !s.o.Login || ctx.Err() != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_ = s.request(ctx, "console-logout", nil, nil) // it ends by itself otherwise
+	s.o.Client.SetSession("")
+}
+
+// factoryReset asks for what only somebody at the box can read.
+func (s *session) factoryReset(ctx context.Context) error {
+	s.print(fold("A factory reset takes away all configuration, passwords and keys, and starts the box again.\n", s.width))
+	serial, err := s.ask(ctx, "serial number, as on the label", "")
+	if err != nil {
+		return err
+	}
+	if strings.TrimSpace(serial) == "" {
+		return fmt.Errorf("nothing was reset")
+	}
+	if err := s.request(ctx, "factory-reset", map[string]string{"serial_number": serial}, nil); err != nil {
+		return err
+	}
+	s.print("The box is reset, and starts again.\n")
+	return nil
+}

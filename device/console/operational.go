@@ -1,0 +1,71 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"strconv"
+)
+
+// operational is the grammar of the prompt after the login.
+func (s *session) operational() *node {
+	root := &node{nodes: []*node{
+		{word: "configure", help: "change the configuration", run: func(ctx context.Context, _ call) error { return enterConfigure(ctx, s) }},
+	}}
+	root.nodes = append(root.nodes, setupNodes(s)...)
+	root.nodes = append(root.nodes, s.terminalNode(), s.helpNode(),
+		&node{word: "logout", help: "end this session", run: func(context.Context, call) error { return errLogout }},
+		&node{word: "exit", help: "end this session", run: func(context.Context, call) error { return errLogout }})
+	return root
+}
+
+// terminalNode is what to say to a terminal that differs from VT100 of 80 by 24.
+func (s *session) terminalNode() *node {
+	set := func(f func()) func(context.Context, call) error {
+		return func(context.Context, call) error {
+			f()
+			s.edit = nil
+			return nil
+		}
+	}
+	number := func(what string, low, high int, to *int) *node {
+		return &node{word: what, help: "of the screen, in characters", nodes: []*node{{
+			arg: "N", help: strconv.Itoa(low) + " to " + strconv.Itoa(high),
+			check: func(v string) error {
+				if n, err := strconv.Atoi(v); err != nil || n < low || n > high {
+					return errors.New("a " + what + " is " + strconv.Itoa(low) + " to " + strconv.Itoa(high))
+				}
+				return nil
+			},
+			run: func(_ context.Context, c call) error {
+				*to, _ = strconv.Atoi(c.arg(0)) // checked above
+				s.edit = nil
+				return nil
+			},
+		}}}
+	}
+	return &node{word: "terminal", help: "say what this terminal is", nodes: []*node{
+		number("width", 40, 250, &s.width),
+		number("height", 10, 200, &s.height),
+		{word: "dumb", help: "it moves no cursor: write plain lines", run: set(func() { s.dumb = true })},
+		{word: "vt100", help: "it moves its cursor as a VT100 does", run: set(func() { s.dumb = false })},
+		{word: "script", help: "it is a program: no pages, no questions, a last line ok or error", nodes: []*node{
+			{word: "on", help: "begin", run: set(func() { s.script = true })},
+			{word: "off", help: "end", run: set(func() { s.script = false })},
+		}},
+	}}
+}
+
+func (s *session) helpNode() *node {
+	return &node{word: "help", help: "how this console works", run: func(ctx context.Context, _ call) error {
+		return s.page(ctx, "Commands:\n"+list(s.mode().root.choices(ctx, word{}))+editing)
+	}}
+}
+
+const editing = `
+Words may be shortened. ? at any place shows what can follow, Tab completes.
+A word with spaces or ? in it is written "in quotes".
+Ctrl-A, Ctrl-E   begin and end of the line      Ctrl-U   take the line away
+Ctrl-W, Ctrl-K   take a word, the rest away     Ctrl-L   draw the screen again
+Up, Down         lines typed before             Ctrl-C   end what is going on
+                                                Ctrl-D   leave
+`
