@@ -19,6 +19,8 @@ type node struct {
 	values func(ctx context.Context) []choice
 	// check refuses a value; nil: anything goes. The error says what to do.
 	check func(value string) error
+	// refuse says why a word is none of those below; nil: that it is not there.
+	refuse func(value string) error
 	// rest takes all further words too, each as an argument of its own.
 	rest bool
 
@@ -96,6 +98,10 @@ func (n *node) step(ctx context.Context, w word) (*node, error) {
 		return matches[0], nil
 	case len(matches) > 1:
 		return nil, fmt.Errorf("%s may be %s", clean(w.text), orList(matches))
+	case n.refuse != nil:
+		if err := n.refuse(w.text); err != nil {
+			return nil, err
+		}
 	case len(children) == 0:
 		return nil, fmt.Errorf("nothing can follow here")
 	}

@@ -31,9 +31,9 @@ func (c *comparer) add(sign string, path []string, rest string) {
 // value compares what is at one path: from and to are both there.
 func (c *comparer) value(path []string, n *node, from, to any) {
 	switch kindOf(c.schema, n) {
-	case objectKind, mapKind, itemsKind:
+	case Fields, Entries, Items:
 		c.below(path, n, from, to)
-	case secretKind:
+	case Secret:
 		if !sameSecret(from, to) {
 			c.add("~", path, "(set) -> (set anew)")
 		}
@@ -46,7 +46,7 @@ func (c *comparer) value(path []string, n *node, from, to any) {
 
 func (c *comparer) below(path []string, n *node, from, to any) {
 	was, is := c.schema.children(n, from), c.schema.children(n, to)
-	ordered := kindOf(c.schema, n) == itemsKind && key(c.schema.resolve(n.list().Items)) != ""
+	ordered := kindOf(c.schema, n) == Items && key(c.schema.resolve(n.list().Items)) != ""
 	for _, each := range is {
 		here := append(slices.Clone(path), each.name)
 		if old, ok := lookup(was, each.name); ok {
@@ -68,10 +68,10 @@ func (c *comparer) below(path []string, n *node, from, to any) {
 // all shows everything at a path that only one of the trees has.
 func (c *comparer) all(sign string, path []string, at child) {
 	switch kindOf(c.schema, at.node) {
-	case objectKind, mapKind, itemsKind:
+	case Fields, Entries, Items:
 		below := c.schema.children(at.node, at.value)
 		k := ""
-		if kindOf(c.schema, at.node) == objectKind {
+		if kindOf(c.schema, at.node) == Fields {
 			k = key(at.node)
 		}
 		shown := 0

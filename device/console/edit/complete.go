@@ -1,6 +1,7 @@
 package edit
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -30,33 +31,11 @@ const maxChoices = 256
 // Complete returns what could follow the words, and begins with prefix. An
 // empty answer is that nothing can.
 func (t *Tree) Complete(p Purpose, words []string, prefix string) []Word {
-	at := child{"", t.schema.state, t.state}
-	if sizes(words) != nil {
+	at, item, ok := t.place(p, words)
+	if !ok {
 		return nil
 	}
-	for i, w := range words {
-		k := kindOf(t.schema, at.node)
-		if k == wordsKind && p == ToSet {
-			break // any number of words
-		}
-		next, err := t.step(at, w, i)
-		if err != nil {
-			if p == ToFind {
-				return nil
-			}
-			switch k { // one that would be made
-			case itemsKind:
-				next = child{w, t.schema.resolve(at.node.list().Items), nil}
-			case mapKind:
-				next = child{w, t.schema.resolve(at.node.Additional), nil}
-			default:
-				return nil
-			}
-		}
-		at = next
-	}
 	var out []Word
-	item := len(words) > 0 && t.itemAt(words)
 	for _, w := range t.follow(p, at, item) {
 		if len(out) < maxChoices && (w.Open || strings.HasPrefix(w.Text, prefix) || len(at.node.Enum) > 0 && strings.HasPrefix(strings.ToLower(w.Text), strings.ToLower(prefix))) {
 			out = append(out, w)
@@ -65,41 +44,75 @@ func (t *Tree) Complete(p Purpose, words []string, prefix string) []Word {
 	return out
 }
 
-// itemAt tells whether the last word names an item of a list, there or not.
-func (t *Tree) itemAt(words []string) bool {
-	at := child{"", t.schema.state, t.state}
+// Kind returns what is at a path, or would be if it were set. ok is false where
+// it leads nowhere.
+func (t *Tree) Kind(p Purpose, words []string) (k Kind, ok bool) {
+	at, _, ok := t.place(p, words)
+	return kindOf(t.schema, at.node), ok
+}
+
+// place goes along words, to set also through items that are not there. item
+// tells that the last word is the name of one.
+func (t *Tree) place(p Purpose, words []string) (at child, item, ok bool) {
+	at = child{"", t.schema.state, t.state}
+	if sizes(words) != nil {
+		return at, false, false
+	}
 	for i, w := range words {
-		list := kindOf(t.schema, at.node) == itemsKind
-		if list && i == len(words)-1 {
-			return true
+		k := kindOf(t.schema, at.node)
+		if k == List && p == ToSet {
+			return at, false, true // any number of words
 		}
+		item = k == Items
 		next, err := t.step(at, w, i)
 		switch {
 		case err == nil:
-			at = next
-		case list:
-			at = child{w, t.schema.resolve(at.node.list().Items), nil}
+		case p == ToFind:
+			return at, false, false
+		case k == Items:
+			next = child{w, t.schema.resolve(at.node.list().Items), nil}
+		case k == Entries:
+			next = child{w, t.schema.resolve(at.node.Additional), nil}
 		default:
-			return false
+			return at, false, false
 		}
+		at = next
 	}
-	return false
+	return at, item, true
+}
+
+// Check says what is wrong with the last word of a path, given that the others
+// are right.
+func (t *Tree) Check(p Purpose, words []string) error {
+	var err error
+	if p == ToSet {
+		_, err = t.Clone().Set(words...)
+	} else if k, ok := t.Kind(p, words[:max(len(words)-1, 0)]); ok && k == List && p == ToFind {
+		_, err = t.Clone().Delete(words...)
+	} else {
+		_, _, err = t.find(words)
+	}
+	var fault *Error
+	if errors.As(err, &fault) && fault.Word == len(words)-1 {
+		return fault
+	}
+	return nil
 }
 
 // follow returns everything that could come after a place.
 func (t *Tree) follow(p Purpose, at child, item bool) []Word {
 	switch kindOf(t.schema, at.node) {
-	case objectKind:
+	case Fields:
 		return t.fieldWords(p, at, item)
-	case itemsKind:
+	case Items:
 		return t.itemWords(p, at)
-	case mapKind:
+	case Entries:
 		out := t.names(at, "")
 		if p == ToSet {
 			out = append(out, Word{"<name>", at.node.Description, true})
 		}
 		return out
-	case wordsKind:
+	case List:
 		switch p {
 		case ToSet:
 			n := *t.schema.resolve(at.node.list().Items)
@@ -112,7 +125,7 @@ func (t *Tree) follow(p Purpose, at child, item bool) []Word {
 			}
 			return out
 		}
-	case scalarKind:
+	case Scalar:
 		if p == ToSet {
 			return t.valueWords(at.name, at.node, at.value)
 		}
@@ -130,7 +143,7 @@ func (t *Tree) fieldWords(p Purpose, at child, item bool) (out []Word) {
 			continue // it has been said
 		case p == ToFind && !there, p == ToSet && f.node.ReadOnly:
 			continue
-		case p == ToEnter && k != objectKind && k != itemsKind:
+		case p == ToEnter && k != Fields && k != Items:
 			continue
 		}
 		help := f.node.help()

@@ -17,7 +17,7 @@ func (t *Tree) Delete(path ...string) ([]string, error) {
 		return nil, err
 	}
 	last := len(path) - 1
-	if kindOf(t.schema, up.node) == wordsKind {
+	if kindOf(t.schema, up.node) == List {
 		words := listed(up.value)
 		i := slices.Index(words, path[last])
 		if i < 0 {
@@ -38,12 +38,12 @@ func (t *Tree) Delete(path ...string) ([]string, error) {
 		return nil, err
 	}
 	full = append(full, c.name)
-	if m, ok := up.value.(map[string]any); !ok && kindOf(t.schema, up.node) == objectKind {
+	if m, ok := up.value.(map[string]any); !ok && kindOf(t.schema, up.node) == Fields {
 		return nil, &Error{last, "there is no " + strings.Join(full, " ")}
 	} else if _, there := m[c.name]; ok && !there {
 		return nil, &Error{last, fmt.Sprintf("%s is not set", c.name)}
 	}
-	if last >= 2 && kindOf(t.schema, up.node) == objectKind && c.name == key(up.node) && t.isItem(full[:last]) {
+	if last >= 2 && kindOf(t.schema, up.node) == Fields && c.name == key(up.node) && t.isItem(full[:last]) {
 		return nil, &Error{last, fmt.Sprintf("%s is what it is called by: delete %s instead", c.name, strings.Join(full[:last], " "))}
 	}
 	t.replace(full, nil)
@@ -53,7 +53,7 @@ func (t *Tree) Delete(path ...string) ([]string, error) {
 // isItem tells whether a path leads to an item of a list.
 func (t *Tree) isItem(path []string) bool {
 	up, _, err := t.find(path[:len(path)-1])
-	return err == nil && kindOf(t.schema, up.node) == itemsKind
+	return err == nil && kindOf(t.schema, up.node) == Items
 }
 
 // replace puts v at a path of full words that is there, or takes it out where
@@ -73,7 +73,7 @@ func (t *Tree) replace(path []string, v any) {
 			return
 		}
 		delete(of, last)
-		if len(of) == 0 && kindOf(t.schema, up.node) == mapKind {
+		if len(of) == 0 && kindOf(t.schema, up.node) == Entries {
 			t.replace(path[:len(path)-1], nil)
 		}
 	case []any:

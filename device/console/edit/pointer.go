@@ -23,13 +23,13 @@ func (t *Tree) Pointer(pointer string) []string {
 		below := t.schema.children(at.node, at.value)
 		next := child{name, &node{}, nil}
 		switch kindOf(t.schema, at.node) {
-		case itemsKind:
+		case Items:
 			if i, err := strconv.Atoi(name); err == nil && 0 <= i && i < len(below) {
 				next = below[i]
 			} else if err == nil && i >= 0 {
 				next.name = strconv.Itoa(i + 1)
 			}
-		case wordsKind:
+		case List:
 			if i, err := strconv.Atoi(name); err == nil {
 				if words := listed(at.value); 0 <= i && i < len(words) {
 					next.name = words[i]
@@ -60,7 +60,7 @@ func (t *Tree) Line(path []string) (line string, marked, width int) {
 	c, _, err := t.find(path)
 	if err == nil && c.value != nil {
 		switch kindOf(t.schema, c.node) {
-		case scalarKind, wordsKind, secretKind:
+		case Scalar, List, Secret:
 			value := written(t.schema, c.node, c.value)
 			words = append(words, value)
 		}

@@ -147,7 +147,7 @@ func Load(raw []byte) (*Schema, error) {
 	if err := s.check(s.state); err != nil {
 		return nil, err
 	}
-	if s.state = s.resolve(s.state); kindOf(s, s.state) != objectKind {
+	if s.state = s.resolve(s.state); kindOf(s, s.state) != Fields {
 		return nil, errors.New("the schema's state is not an object")
 	}
 	return s, nil
@@ -237,44 +237,44 @@ func nesting(raw []byte, most int) error {
 	}
 }
 
-// A kind is how a value is named and written at the console.
-type kind int
+// A Kind is how a value is named and written at the console.
+type Kind int
 
 const (
-	unknownKind kind = iota // not settled before another field is, or beyond this console
-	objectKind              // fields
-	mapKind                 // names and values
-	itemsKind               // list of objects
-	wordsKind               // list of scalars
-	scalarKind              // one word
-	secretKind              // asked for
+	Unknown Kind = iota // not settled before another field is, or beyond this console
+	Fields              // an object
+	Entries             // names, each with a value
+	Items               // a list of objects, each with a name
+	List                // a list of words
+	Scalar              // one word
+	Secret              // asked for
 )
 
 // kindOf returns the kind of a node that is resolved.
-func kindOf(s *Schema, n *node) kind {
+func kindOf(s *Schema, n *node) Kind {
 	switch {
 	case isSecret(n):
-		return secretKind
+		return Secret
 	case n.list() != nil:
 		items := n.list().Items
 		if items == nil {
-			return unknownKind
+			return Unknown
 		}
 		switch kindOf(s, s.resolve(items)) {
-		case objectKind:
-			return itemsKind
-		case scalarKind:
-			return wordsKind
+		case Fields:
+			return Items
+		case Scalar:
+			return List
 		}
-		return unknownKind
+		return Unknown
 	case n.Type == "object" && n.Additional != nil && !n.Additional.never && len(n.Properties) == 0:
-		return mapKind
+		return Entries
 	case n.Type == "object":
-		return objectKind
+		return Fields
 	case n.Type == "string", n.Type == "integer", n.Type == "boolean":
-		return scalarKind
+		return Scalar
 	}
-	return unknownKind
+	return Unknown
 }
 
 // isSecret tells a secret by its forms: one of them names an entry of the

@@ -82,17 +82,17 @@ func (s *setter) put(n *node, name string, v any, at int) (any, error) {
 		return s.fail(at-1, "%s is only reported: it cannot be set", name)
 	}
 	switch kindOf(s.tree.schema, n) {
-	case objectKind:
+	case Fields:
 		return s.object(n, name, v, at, "")
-	case itemsKind:
+	case Items:
 		return s.item(n, name, v, at)
-	case mapKind:
+	case Entries:
 		return s.entry(n, name, v, at)
-	case wordsKind:
+	case List:
 		return s.list(n, name, at)
-	case secretKind:
+	case Secret:
 		return s.secretValue(n, name, at)
-	case scalarKind:
+	case Scalar:
 		switch len(words) {
 		case 0:
 			return s.fail(at, "%s needs a value%s", name, use(n))
@@ -301,7 +301,7 @@ func (s *setter) prune(n *node, m map[string]any, path []string) {
 			s.removed = append(s.removed, here)
 			continue
 		}
-		if below, ok := m[name].(map[string]any); ok && kindOf(s.tree.schema, fields[i].node) == objectKind {
+		if below, ok := m[name].(map[string]any); ok && kindOf(s.tree.schema, fields[i].node) == Fields {
 			s.prune(fields[i].node, below, here)
 		}
 	}

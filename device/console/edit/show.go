@@ -23,7 +23,7 @@ func (t *Tree) Show(path ...string) ([]string, error) {
 	}
 	s := shower{schema: t.schema}
 	switch kindOf(t.schema, c.node) {
-	case objectKind:
+	case Fields:
 		s.below(c.node, c.value, 0, t.keyAt(full))
 	default:
 		s.line(0, c.name, c.node, c.value, "")
@@ -38,7 +38,7 @@ func (t *Tree) keyAt(path []string) string {
 		return ""
 	}
 	up, _, err := t.find(path[:len(path)-1])
-	if err != nil || kindOf(t.schema, up.node) != itemsKind {
+	if err != nil || kindOf(t.schema, up.node) != Items {
 		return ""
 	}
 	return key(t.schema.resolve(up.node.list().Items))
@@ -56,14 +56,14 @@ func (s *shower) add(depth int, text string) {
 // line shows a value under the words that lead to it from the line above.
 func (s *shower) line(depth int, words string, n *node, v any, called string) {
 	switch kindOf(s.schema, n) {
-	case objectKind:
+	case Fields:
 		s.add(depth, words)
 		s.below(n, v, depth+1, called)
-	case mapKind:
+	case Entries:
 		for _, c := range s.schema.children(n, v) {
 			s.line(depth, words+" "+clean(c.name), c.node, c.value, "")
 		}
-	case itemsKind:
+	case Items:
 		item := s.schema.resolve(n.list().Items)
 		for _, c := range s.schema.children(n, v) {
 			s.line(depth, words+" "+clean(c.name), item, c.value, key(item))
@@ -85,14 +85,14 @@ func (s *shower) below(n *node, v any, depth int, called string) {
 // written returns a value that is not an object as the words that set it.
 func written(s *Schema, n *node, v any) string {
 	switch kindOf(s, n) {
-	case secretKind:
+	case Secret:
 		return "(set)"
-	case wordsKind:
+	case List:
 		if words := listed(v); len(words) > 0 {
 			return clean(strings.Join(words, " "))
 		}
 		return "(none)"
-	case scalarKind:
+	case Scalar:
 		return shown(v)
 	}
 	return "(not shown)" // not of this schema: it might be a secret

@@ -148,7 +148,7 @@ func itemNames(item *node, list []any) []string {
 func (s *Schema) children(n *node, v any) []child {
 	var out []child
 	switch kindOf(s, n) {
-	case objectKind:
+	case Fields:
 		m, ok := v.(map[string]any)
 		if !ok {
 			return nil
@@ -165,7 +165,7 @@ func (s *Schema) children(n *node, v any) []child {
 				out = append(out, child{name, &node{}, m[name]})
 			}
 		}
-	case mapKind:
+	case Entries:
 		m, ok := v.(map[string]any)
 		if !ok {
 			return nil
@@ -173,7 +173,7 @@ func (s *Schema) children(n *node, v any) []child {
 		for _, name := range slices.Sorted(maps.Keys(m)) {
 			out = append(out, child{name, s.resolve(n.Additional), m[name]})
 		}
-	case itemsKind:
+	case Items:
 		l, ok := v.([]any)
 		if !ok {
 			return nil
@@ -228,12 +228,12 @@ func (t *Tree) step(at child, word string, i int) (child, error) {
 		names = append(names, c.name)
 	}
 	k := kindOf(t.schema, at.node)
-	if k != objectKind {
+	if k != Fields {
 		if j := slices.Index(names, word); j >= 0 { // names of items are never shortened
 			return below[j], nil
 		}
 		switch k {
-		case itemsKind, mapKind:
+		case Items, Entries:
 			return child{}, &Error{i, unknown(singular(at.name), word, names, nil)}
 		}
 		return child{}, &Error{i, fmt.Sprintf("%s has nothing below it", at.name)}
@@ -280,11 +280,11 @@ func (t *Tree) Values(path ...string) []string {
 		return nil
 	}
 	switch kindOf(t.schema, c.node) {
-	case scalarKind:
+	case Scalar:
 		if c.value != nil {
 			return []string{plain(c.value)}
 		}
-	case wordsKind:
+	case List:
 		return listed(c.value)
 	}
 	return nil
