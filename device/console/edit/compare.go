@@ -96,14 +96,18 @@ func standing(c child) bool {
 	return d != "" && plain(c.value) == d
 }
 
-// sameSecret tells whether a secret stays as it is. One that was typed is new.
+// sameSecret tells whether a secret stays as it is. One that was typed is new;
+// those of other names the box gave to what was there.
 func sameSecret(from, to any) bool {
-	name := func(v any) string {
+	typed := func(v any) string {
 		m, _ := v.(map[string]any)
 		s, _ := m["secret"].(string)
+		if !strings.HasPrefix(s, ownSecret) {
+			return ""
+		}
 		return s
 	}
-	return name(from) == name(to)
+	return typed(from) == typed(to)
 }
 
 func lookup(in []child, name string) (child, bool) {

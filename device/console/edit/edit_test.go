@@ -430,6 +430,11 @@ func TestCompare(t *testing.T) {
 	if got := Compare(from, to); !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
+	// A secret that the box keeps under a name is the one that it is.
+	drafted := parse(t, strings.Replace(stage, `{"set": true}`, `{"secret": "draft-1"}`, 2))
+	if got := Compare(parse(t, stage), drafted); len(got) != 0 {
+		t.Errorf("secrets that the box named differ by %q", got)
+	}
 	// The order of inputs means something.
 	a := parse(t, `{"state": {"flows": [{"id": "s", "inputs": [{"id": "a"}, {"id": "b"}]}]}}`)
 	b := parse(t, `{"state": {"flows": [{"id": "s", "inputs": [{"id": "b"}, {"id": "a"}]}]}}`)
