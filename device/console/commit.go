@@ -1,0 +1,217 @@
+package console
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// A fault is one of a document that was refused.
+type fault struct {
+	Pointer string `json:"pointer"`
+	Message string `json:"message"`
+}
+
+// An outcome is how the box takes a document.
+type outcome struct {
+	Accepted *struct {
+		Version   uint64     `json:"version"`
+		Status    string     `json:"status"`
+		ConfirmBy *time.Time `json:"confirm_by"`
+	} `json:"accepted"`
+	Rejected *rejection `json:"rejected"`
+}
+
+type rejection struct {
+	Message string  `json:"message"`
+	Errors  []fault `json:"errors"`
+}
+
+// ask a request whose answer is an outcome. A rejection may come as an error
+// with it, or as an answer.
+func (s *session) outcome(ctx context.Context, name string, data any) (outcome, error) {
+	var o outcome
+	err := s.request(ctx, name, data, &o)
+	if no := (*refusal)(nil); errors.As(err, &no) && len(no.data) > 0 {
+		if json.Unmarshal(no.data, &o) == nil && o.Rejected != nil {
+			return o, nil
+		}
+	}
+	return o, err
+}
+
+// check looks for faults.
+func (c *candidate) check(ctx context.Context) error {
+	if err := c.refresh(ctx); err != nil {
+		return err
+	}
+	o, err := c.outcome(ctx, "candidate-check", struct{}{})
+	switch {
+	case err != nil:
+		return err
+	case o.Rejected != nil:
+		return c.rejected(ctx, o.Rejected)
+	case !c.script:
+		c.print("The candidate has no fault.\n")
+	}
+	return nil
+}
+
+// rejected shows every fault where it is, and is the error of the command.
+func (c *candidate) rejected(ctx context.Context, r *rejection) error {
+	var b strings.Builder
+	for _, f := range r.Errors {
+		path := c.tree.Pointer(f.Pointer)
+		line, at, width := c.tree.Line(path)
+		switch {
+		case line == "":
+		case columns(line) <= c.width:
+			b.WriteString(line + "\n" + strings.Repeat(" ", at) + strings.Repeat("^", max(width, 1)) + "\n")
+		default:
+			b.WriteString(fold(clean(line)+"\n", c.width))
+		}
+		b.WriteString(fold(gap+clean(sentence(f.Message))+"\n", c.width))
+	}
+	if err := c.page(ctx, b.String()); err != nil {
+		return err
+	}
+	if len(r.Errors) == 0 {
+		return errors.New(r.Message)
+	}
+	return fmt.Errorf("the candidate has %s, and is not in force", r.Message)
+}
+
+// commit puts the candidate in force. With minutes it goes back by itself,
+// unless it is confirmed.
+func (c *candidate) commit(ctx context.Context, minutes int, comment string) error {
+	if n := utf8.RuneCountInString(comment); n > maxComment {
+		return fmt.Errorf("the comment has %d characters: use at most %d", n, maxComment)
+	}
+	if err := c.refresh(ctx); err != nil {
+		return err
+	}
+	if !c.changed {
+		return errors.New("the candidate changes nothing: there is nothing to commit")
+	}
+	o, err := c.outcome(ctx, "candidate-commit", map[string]any{"confirm_s": 60 * minutes, "comment": comment})
+	switch {
+	case err != nil:
+		return err
+	case o.Rejected != nil:
+		return c.rejected(ctx, o.Rejected)
+	case o.Accepted == nil:
+		return errors.New("the box does not say whether it took the candidate: show commits tells")
+	}
+	if err := c.accepted(ctx, o); err != nil {
+		return err
+	}
+	return c.load(ctx)
+}
+
+// accepted tells what came of a commit, and what is left to do.
+func (c *candidate) accepted(ctx context.Context, o outcome) error {
+	a := o.Accepted
+	text := fmt.Sprintf("Version %d is in force.\n", a.Version)
+	switch a.Status {
+	case "unchanged":
+		text = fmt.Sprintf("Nothing is changed by it: version %d stays in force.\n", a.Version)
+	case "superseded":
+		text = "A newer document came before it was its turn: it is not in force.\n"
+	case "pending_confirm":
+		p, err := c.pending(ctx)
+		if err != nil {
+			return err
+		}
+		text = fmt.Sprintf("Version %d is in force, and kept already.\n", a.Version)
+		if p != nil {
+			text = p.explain(a.Version)
+		}
+	}
+	c.print(fold(text, c.width))
+	return nil
+}
+
+// explain says until when a commit has to be confirmed, and by what.
+func (p *pending) explain(version uint64) string {
+	if p.How == "session" {
+		return fmt.Sprintf("Version %d is in force. It is kept once the fleet is reached under it; otherwise it goes back at %s. confirm keeps it now.\n",
+			version, clock(p.ConfirmBy))
+	}
+	return fmt.Sprintf("Version %d is in force, and goes back at %s unless confirm is typed before. cancel goes back now.\n", version, clock(p.ConfirmBy))
+}
+
+// pending returns the commit that is to be confirmed, nil for none.
+func (s *session) pending(ctx context.Context) (*pending, error) {
+	var commits struct {
+		Pending *pending `json:"pending"`
+	}
+	err := s.document(ctx, "commits", &commits)
+	return commits.Pending, err
+}
+
+func confirmNode(s *session) *node {
+	return &node{word: "confirm", help: "keep what was committed", run: func(ctx context.Context, _ call) error {
+		return s.decide(ctx, "commit-confirm", "Version %d is kept.\n")
+	}}
+}
+
+func cancelNode(s *session) *node {
+	return &node{word: "cancel", help: "go back from what was committed", run: func(ctx context.Context, _ call) error {
+		return s.decide(ctx, "commit-cancel", "Version %d is taken back: what was before is in force.\n")
+	}}
+}
+
+// decide confirms or cancels whichever commit is pending.
+func (s *session) decide(ctx context.Context, name, done string) error {
+	p, err := s.pending(ctx)
+	switch {
+	case err != nil:
+		return err
+	case p == nil:
+		return errors.New("no commit waits to be confirmed")
+	}
+	if err := s.request(ctx, name, map[string]string{"id": p.ID}, nil); err != nil {
+		return err
+	}
+	if !s.script {
+		s.printf(done, p.Version)
+	}
+	return nil
+}
+
+func (c *candidate) rollback(ctx context.Context, n int) error {
+	if err := c.refresh(ctx); err != nil {
+		return err
+	}
+	if c.changed {
+		sure, err := c.confirm(ctx, fmt.Sprintf("The candidate has changes by %s, which are lost. Go on?", c.who()))
+		if err != nil || !sure {
+			return err
+		}
+	}
+	if err := c.request(ctx, "candidate-rollback", map[string]int{"n": n}, nil); err != nil {
+		return err
+	}
+	if err := c.load(ctx); err != nil || c.script {
+		return err
+	}
+	c.base = nil
+	c.print("It is the candidate now, and not in force: compare shows it, commit takes it.\n")
+	return nil
+}
+
+func (c *candidate) discard(ctx context.Context) error {
+	if err := c.request(ctx, "candidate-discard", struct{}{}, nil); err != nil {
+		return err
+	}
+	c.base = nil
+	if err := c.load(ctx); err != nil || c.script {
+		return err
+	}
+	c.print("The candidate is dropped: there is what is in force.\n")
+	return nil
+}
