@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -160,6 +161,31 @@ func TestHostAwait(t *testing.T) {
 			t.Errorf("%s, and nothing changed: %v", c.what, err)
 		}
 	}
+}
+
+// Files that are gone are waited for too, as long as a NIC is as they said; what
+// need not come is not waited for as long as what must.
+func TestHostAwaitsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newFakeBox(t)
+		s := Settings{Links: links()[:1]}
+		used := func() { b.put(t, "run/systemd/netif/links/1", "NETWORK_FILE=/"+networkFile("dhcp")+"\n") }
+		await := func() time.Duration {
+			began := time.Now()
+			if err := b.netd.await(t.Context(), Settings{}, s.files(), nil); err != nil {
+				t.Error(err)
+			}
+			return time.Since(began)
+		}
+		used()
+		if took := await(); took < softTime || took >= hardTime {
+			t.Errorf("a NIC that stays as it was was waited for %v", took)
+		}
+		time.AfterFunc(time.Second, func() { b.put(t, "run/systemd/netif/links/1", "NETWORK_FILE=\n") })
+		if took := await(); took < time.Second || took >= softTime {
+			t.Errorf("a NIC that was left after a second was waited for %v", took)
+		}
+	})
 }
 
 // hostile are requests that root refuses: beside what is no settings at all,
