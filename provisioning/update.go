@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"time"
 
@@ -19,9 +20,10 @@ import (
 // one.
 type Updater interface {
 	// Install returns once it is done, or why it cannot be: system.ErrNoHost
-	// where this box has no other slot for firmware. progress is called with
-	// percents as they grow. The firmware that runs is not touched.
-	Install(ctx context.Context, u system.Update, progress func(percent int)) error
+	// where this box has no other slot for firmware. It is downloaded over
+	// connections of dial. progress is called with percents as they grow. The
+	// firmware that runs is not touched.
+	Install(ctx context.Context, u system.Update, dial system.DialFunc, progress func(percent int)) error
 }
 
 const (
@@ -147,7 +149,7 @@ func (a *Agent) install(ctx context.Context, u config.UpdateDesired, r config.Up
 	a.event(config.SeverityInfo, "update_begun", "update", "firmware "+u.Version+" is being installed", nil)
 	bounded, cancel := context.WithTimeout(ctx, installTime)
 	defer cancel()
-	err := a.o.Updater.Install(bounded, system.Update{URL: u.URL}, func(percent int) {
+	err := a.o.Updater.Install(bounded, system.Update{URL: u.URL}, a.dialFleet, func(percent int) {
 		r.ProgressPercent = percent
 		a.reportUpdate(r, config.UpdateInstalling, "")
 	})
@@ -172,6 +174,21 @@ func (a *Agent) install(ctx context.Context, u config.UpdateDesired, r config.Up
 	a.event(config.SeverityInfo, "update_installed", "update", "firmware "+u.Version+" is installed", nil)
 	a.reportUpdate(r, try.State, "it starts with the next start of the box")
 	a.startUpdated(ctx, u, r)
+}
+
+// dialFleet makes a connection by the first of the ways to the broker that has
+// one.
+func (a *Agent) dialFleet(ctx context.Context, network, address string) (conn net.Conn, err error) {
+	if a.o.Dial == nil {
+		var any net.Dialer
+		return any.DialContext(ctx, network, address)
+	}
+	for _, way := range a.dialers() {
+		if conn, err = way.Dial(ctx, network, address); err == nil {
+			return conn, nil
+		}
+	}
+	return nil, err
 }
 
 // startUpdated starts the box again where the wish says so.

@@ -23,7 +23,7 @@ type fakeUpdater struct {
 	err  error
 }
 
-func (u *fakeUpdater) Install(ctx context.Context, wanted system.Update, progress func(int)) error {
+func (u *fakeUpdater) Install(ctx context.Context, wanted system.Update, _ system.DialFunc, progress func(int)) error {
 	u.mu.Lock()
 	u.urls = append(u.urls, wanted.URL)
 	err := u.err
