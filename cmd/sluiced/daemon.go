@@ -52,6 +52,8 @@ func newDaemon(s *settings, log *slog.Logger, lines *ring) (d *daemon, err error
 		Device: s.device, Store: d.store, Engine: d.engine, Uplinks: d.uplinks,
 		Info:   func() config.Info { return info(box, log) },
 		SetTLS: certificate.Set, Figures: box.Figures, LogTail: lines.tail, Log: log,
+		Host: system.NewHost(system.HostDir), SystemBootID: box.BootID(),
+		Updater:      &system.Installer{Dir: system.HostDir, State: s.state, RAUC: "/etc/rauc/system.conf"},
 		PasswordFile: s.passwordFile, LocalUplinks: s.uplinks, BrokerUplinks: s.brokerUplinks,
 		Dial: d.dialer, ApplyEvery: s.applyEvery,
 	}
