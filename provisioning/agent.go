@@ -13,7 +13,6 @@ package provisioning
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"regexp"
@@ -51,8 +50,10 @@ type Uplinks interface {
 type Store interface {
 	Load(accept func(store.Record) error) (r *store.Record, passedOver []error, err error)
 	Save(store.Record) error
+	Records() ([]store.Record, error)
 	Get(name string) ([]byte, error)
 	Put(name string, value []byte) error
+	Delete(name string) error
 }
 
 // deviceName is what may stand in topics and in a certificate.
@@ -66,6 +67,7 @@ type connection interface {
 	Enqueue(topic string, body []byte)
 	Offer(topic string, body []byte)
 	Retry()
+	Use(mqtt.Config) (generation uint64, err error)
 	Status() mqtt.Status
 }
 
@@ -100,9 +102,12 @@ type Options struct {
 	// argon2id, for the first start. Empty: the box makes one.
 	PasswordFile string
 
-	// Broker is how the broker is reached, nil for a box that has none. Device
-	// is its client id, and the Agent fills in Dialers, Presence and Log.
+	// Broker is how the broker is reached, and wins over the document's. Nil:
+	// the document says it. Device is the client id, and the Agent fills in
+	// Dialers, Presence and Log.
 	Broker *mqtt.Config
+	// StateDir is where the files are that a document names.
+	StateDir string
 	// Dial returns what makes connections from an uplink; the empty name is
 	// the default one. Nil: the broker is reached as the system sees fit.
 	Dial func(uplink string) mqtt.DialFunc
@@ -115,6 +120,10 @@ type Options struct {
 	SampleEvery    time.Duration // how often the Engine is looked at; default 250 ms
 	StateEvery     time.Duration // at most one state is published in it; default 1 s
 	TelemetryEvery time.Duration // give or take a tenth; default 10 s
+	// SessionWindow is how long a session with the broker may take to come
+	// back under new settings before the box goes back to the old ones;
+	// default 2 min.
+	SessionWindow time.Duration
 }
 
 // An Agent is the box's side of its contract with a fleet manager. Make it
@@ -124,16 +133,17 @@ type Agent struct {
 	log    *slog.Logger
 	bootID string
 	seal   *identity
-	client connection // nil without a broker
+	client connection // which may have no broker
 	board  *board
 	ready  chan struct{} // closed by Run once there is a document in force, and a state of it
 
-	inbox   inbox
-	edits   chan *edit
-	action  actions
-	updates updater
-	login   login
-	looks   chan struct{} // an item for each inspection that is under way
+	inbox         inbox
+	edits         chan *edit
+	confirmations chan *confirmation
+	action        actions
+	updates       updater
+	login         login
+	looks         chan struct{} // an item for each inspection that is under way
 
 	presence presence
 	events   events
@@ -141,6 +151,10 @@ type Agent struct {
 	alive    atomic.Pointer[time.Time]
 	health   monitor // as inForce
 	rates    rates
+
+	commit  commits
+	network network
+	told    atomic.Pointer[config.LastAnswer] // to the fleet
 }
 
 // An inForce is the document that the box obeys, and how it came. It is never
@@ -150,6 +164,11 @@ type inForce struct {
 	digest   string // of the document as it was received
 	origin   string
 	desired  uint64 // version of the newest document that was seen, in force or not
+
+	receivedAt time.Time
+	by         string   // who made it, where it was made at the box
+	comment    string   // what he said of it
+	owned      []string // what was set at the box: see owned.go
 }
 
 func (f *inForce) version() uint64 { return f.document.Version }
@@ -168,20 +187,21 @@ func New(o Options) (*Agent, error) {
 	setDefault(&o.SampleEvery, 250*time.Millisecond)
 	setDefault(&o.StateEvery, time.Second)
 	setDefault(&o.TelemetryEvery, 10*time.Second)
+	setDefault(&o.SessionWindow, 2*time.Minute)
 	a := &Agent{
 		o: o, log: o.Log, bootID: newBootID(), board: newBoard(), ready: make(chan struct{}),
-		inbox:   inbox{wake: make(chan struct{}, 1)},
-		edits:   make(chan *edit, maxEdits),
-		action:  newActions(),
-		login:   newLogin(),
-		updates: updater{wanted: make(chan []byte, 1)},
-		looks:   make(chan struct{}, maxInspections),
+		inbox:         inbox{wake: make(chan struct{}, 1)},
+		edits:         make(chan *edit, maxEdits),
+		confirmations: make(chan *confirmation, maxEdits),
+		network:       newNetwork(o.Host),
+		action:        newActions(),
+		login:         newLogin(),
+		updates:       updater{wanted: make(chan []byte, 1)},
+		looks:         make(chan struct{}, maxInspections),
 	}
-	a.inForce.Store(&inForce{document: &config.Document{Desired: config.Desired{Schema: config.Schema}}, origin: config.OriginFactory})
-	if o.Broker != nil {
-		if err := a.connectTo(*o.Broker); err != nil {
-			return nil, err
-		}
+	a.inForce.Store(factory())
+	if err := a.connect(); err != nil {
+		return nil, err
 	}
 	var err error
 	if a.seal, err = a.loadIdentity(); err != nil {
@@ -200,21 +220,22 @@ func setDefault(p *time.Duration, value time.Duration) {
 	}
 }
 
-// connectTo makes the client of the broker, and subscribes.
-func (a *Agent) connectTo(broker mqtt.Config) error {
-	broker.ClientID = a.o.Device
-	broker.Presence = a.present
-	if broker.Log == nil {
-		broker.Log = a.log
-	}
-	if a.o.Dial != nil {
-		broker.Dialers = a.dialers
-	}
-	client, err := mqtt.New(broker)
-	if err != nil {
-		return fmt.Errorf("broker: %w", err)
+// factory is what is in force before there was any document.
+func factory() *inForce {
+	return &inForce{document: &config.Document{Desired: config.Desired{Schema: config.Schema}}, origin: config.OriginFactory}
+}
+
+// connect makes the client, with the command line's broker if there is one,
+// and subscribes.
+func (a *Agent) connect() error {
+	client := mqtt.Idle(mqtt.Config{Log: a.log})
+	if broker := a.brokerOf(a.inForce.Load()); broker != nil {
+		if _, err := client.Use(*broker); err != nil {
+			return fmt.Errorf("broker: %w", err)
+		}
 	}
 	client.Subscribe(a.topic("config/desired"), 1, a.receiveDesired)
+	client.Subscribe(a.topic("config/confirm"), 1, a.receiveConfirm)
 	client.Subscribe(a.topic("request/+"), 1, a.receiveRequest)
 	client.Subscribe(a.topic("update/desired"), 1, a.receiveUpdate)
 	a.client = client
@@ -222,23 +243,6 @@ func (a *Agent) connectTo(broker mqtt.Config) error {
 }
 
 func (a *Agent) topic(name string) string { return "sluice/v1/" + a.o.Device + "/" + name }
-
-// dialers returns the ways to the broker: those of the command line, else the
-// document's, else the default uplink.
-func (a *Agent) dialers() []mqtt.Dialer {
-	names := a.o.BrokerUplinks
-	if m := a.inForce.Load().document.State.Device.Management; len(names) == 0 && m != nil {
-		names = m.Uplinks
-	}
-	if len(names) == 0 {
-		return []mqtt.Dialer{{Name: "default uplink", Dial: a.o.Dial("")}}
-	}
-	var all []mqtt.Dialer
-	for _, name := range names {
-		all = append(all, mqtt.Dialer{Name: name, Dial: a.o.Dial(name)})
-	}
-	return all
-}
 
 // Ready is closed once the stored document is in force and every document can
 // be read.
@@ -257,18 +261,17 @@ func (a *Agent) Alive() time.Time {
 // Engine goes on relaying afterwards: that is for its owner to end. It is
 // called once.
 func (a *Agent) Run(ctx context.Context) error {
+	var running sync.WaitGroup
+	defer running.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	running.Go(func() { a.network.run(ctx) })
 	if err := a.restore(ctx); err != nil {
 		return err
 	}
 	a.look() // so that a session has something to tell from its first moment on
 	close(a.ready)
-	var running sync.WaitGroup
-	defer running.Wait()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	if a.client != nil {
-		running.Go(func() { _ = a.client.Run(ctx) }) // which never fails
-	}
+	running.Go(func() { _ = a.client.Run(ctx) }) // which never fails
 	running.Go(func() { a.action.run(ctx, a) })
 	running.Go(func() { a.updates.run(ctx, a) })
 	a.loop(ctx)
@@ -291,10 +294,15 @@ func (a *Agent) loop(ctx context.Context) {
 		var edits <-chan *edit
 		if open {
 			desired, edits = a.inbox.wake, a.edits
+			if a.commit.holdsFleet() {
+				desired = nil
+			}
+			if a.commit.holdsEdits() {
+				edits = nil
+			}
 		}
 		applied := false
-		now := time.Now()
-		a.alive.Store(&now)
+		a.beat()
 		select {
 		case <-ctx.Done():
 			return
@@ -306,7 +314,10 @@ func (a *Agent) loop(ctx context.Context) {
 			}
 		case e := <-edits:
 			applied = a.processEdit(ctx, e)
+		case c := <-a.confirmations:
+			a.processConfirmation(ctx, c)
 		case <-sample.C:
+			a.attend(ctx)
 			a.look()
 		case <-telemetry.C:
 			a.publishTelemetry()
@@ -319,65 +330,8 @@ func (a *Agent) loop(ctx context.Context) {
 	}
 }
 
-// restore puts the newest good document of the store in force. A box that has
-// none starts empty. The error says that the store cannot be read at all.
-func (a *Agent) restore(ctx context.Context) error {
-	var document *config.Document
-	record, passedOver, err := a.o.Store.Load(func(r store.Record) (err error) {
-		// Another build may have written it, whose rules were others.
-		if document, err = config.Parse(r.Document, a.storedOptions()); err != nil {
-			return fmt.Errorf("version %d: %w", r.Version, err)
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("the stored configuration: %w", err)
-	}
-	f := a.inForce.Load()
-	instead := "the box starts empty"
-	if record != nil {
-		instead = fmt.Sprintf("version %d is in force", record.Version)
-		f = &inForce{
-			document: document, digest: record.Digest, origin: record.Origin,
-			desired: record.Version,
-		}
-		a.log.Info("stored configuration in force", "version", record.Version, "origin", record.Origin)
-	}
-	if len(passedOver) > 0 {
-		a.health.storeDamaged = true
-		a.log.Error("stored configuration passed over", "error", errors.Join(passedOver...), "instead", instead)
-		a.event(config.SeverityError, "store_fallback", "store",
-			fmt.Sprintf("what was stored last cannot be used: %s", instead), map[string]any{"version": f.version()})
-	}
-	a.enforce(ctx, f)
-	return nil
-}
-
-// settleTime bounds how long the Engine is given to show a new document.
-const settleTime = 500 * time.Millisecond
-
-// enforce makes the box obey f, and waits until the Engine shows what became
-// of it: what is told next is then about f.
-func (a *Agent) enforce(ctx context.Context, f *inForce) {
-	if err := a.o.Uplinks.Set(f.document.State.Uplinks); err != nil {
-		// They are taken all the same, and looked at again.
-		a.log.Error("NICs", "error", err)
-	}
-	if a.o.SetTLS != nil {
-		a.o.SetTLS(f.document.State.Device.TLS)
-	}
-	a.o.Engine.Apply(f.document.Engine())
-	a.inForce.Store(f)
-	a.health.appliedAt = time.Now()
-
-	ctx, cancel := context.WithTimeout(ctx, settleTime)
-	defer cancel()
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	for ctx.Err() == nil && a.o.Engine.Report().Time.Before(a.health.appliedAt) {
-		select {
-		case <-ctx.Done():
-		case <-again.C:
-		}
-	}
+// beat shows that the goroutine of loop does not hang.
+func (a *Agent) beat() {
+	now := time.Now()
+	a.alive.Store(&now)
 }

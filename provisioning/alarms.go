@@ -39,6 +39,9 @@ func (m *monitor) findings(r relay.Report, uplinks []uplink.Status) map[alarmKey
 			}
 		}
 	}
+	if m.network != "" {
+		found[alarmKey{"network_not_applied", "network"}] = m.network
+	}
 	if m.storeDamaged {
 		found[alarmKey{"store_fallback", "store"}] = "the newest stored configuration is damaged: an older one is in force"
 	}

@@ -20,10 +20,16 @@ func (a *Agent) Document(name string) (json.RawMessage, bool) {
 	case "info":
 		return marshal(a.info()), true
 	case "status":
-		if a.client == nil {
+		if a.brokerOf(a.inForce.Load()) == nil {
 			return nil, false // there is no session to tell of
 		}
 		return marshal(a.status()), true
+	case "saved":
+		return a.saved()
+	case "commits":
+		return a.commits()
+	case "fleet":
+		return marshal(a.fleet()), true
 	case "schema":
 		return config.JSONSchema(), true
 	case "console":

@@ -110,17 +110,13 @@ func (b *board) watch(ctx context.Context, send func(name string, body json.RawM
 func (a *Agent) retain(name string, document any) { a.retainBody(name, marshal(document)) }
 
 func (a *Agent) retainBody(name string, body json.RawMessage) {
-	if a.client != nil {
-		a.client.SetRetained(a.topic(name), body)
-	}
+	a.client.SetRetained(a.topic(name), body)
 }
 
 // enqueue publishes a message that is told once.
 func (a *Agent) enqueue(name string, document any) json.RawMessage {
 	body := marshal(document)
-	if a.client != nil {
-		a.client.Enqueue(a.topic(name), body)
-	}
+	a.client.Enqueue(a.topic(name), body)
 	return body
 }
 

@@ -2,14 +2,12 @@ package provisioning
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"time"
+	"strings"
+	"unicode"
 
 	"sluice/device/control"
-	"sluice/device/uplink"
 	"sluice/provisioning/config"
 	"sluice/provisioning/store"
 	"sluice/relay/endpoint"
@@ -17,19 +15,18 @@ import (
 
 // The codes of Rejected, beside those that config.Parse gives.
 const (
-	codeForbidden   = 403 // the command line owns it
-	codeConflict    = 409 // its version may not follow the one in force
-	codeUnsupported = 422 // right, but not in this build
-	codeTooMany     = 429 // too many wait
-	codeInternal    = 500
-	codeNotStored   = 507 // the state directory cannot be written
+	codeForbidden = 403 // the command line, or who is at the box, owns it
+	codeTimeout   = 408 // it was in force, and went back
+	codeConflict  = 409 // its version may not follow the one in force
+	codeTooMany   = 429 // too many wait
+	codeInternal  = 500
+	codeNotStored = 507 // the state directory cannot be written
 )
 
 // The codes of its faults, as StreamLink has them.
 const (
-	faultConflict    = endpoint.CodeState
-	faultForbidden   = "OperationDenied"
-	faultUnsupported = "UnsupportedOperation"
+	faultConflict  = endpoint.CodeState
+	faultForbidden = "OperationDenied"
 )
 
 // maxEdits is how many local edits may wait for their turn.
@@ -40,21 +37,35 @@ type edit struct {
 	ctx    context.Context // of the one who waits for the answer
 	raw    []byte
 	by     control.Caller
+	commit localCommit
 	answer chan verdict // capacity 1
 }
+
+// A localCommit is what somebody at the box says of his edit.
+type localCommit struct {
+	ConfirmS int    // seconds within which he must confirm it; 0: as the document says
+	Comment  string // for those who read later what was done
+}
+
+// An author is who a document comes from.
+type author struct{ origin, by, comment string }
 
 // A verdict is the answer to a document: one of the two.
 type verdict struct {
 	accepted *config.Accepted
 	rejected *config.Rejected
+	// inForce tells that the document came into force now.
+	inForce bool
+	// answeredLater tells that the fleet is told once a commit has ended.
+	answeredLater bool
 }
 
 // processDesired decides on a document of the fleet, and tells whether it
 // came into force now.
 func (a *Agent) processDesired(ctx context.Context, raw []byte) (applied bool) {
-	document, v := a.decide(raw, false)
+	document, v := a.decide(raw, false, localCommit{})
 	if v == (verdict{}) {
-		v = a.apply(ctx, document, config.OriginFleet)
+		v = a.apply(ctx, document, author{origin: config.OriginFleet})
 	}
 	seen := uint64(0)
 	switch {
@@ -68,8 +79,10 @@ func (a *Agent) processDesired(ctx context.Context, raw []byte) (applied bool) {
 		a.inForce.Store(&f)
 	}
 	a.report()
-	a.answer(v)
-	return v.accepted != nil && v.accepted.Status == config.StatusApplied
+	if !v.answeredLater {
+		a.answer(v)
+	}
+	return v.inForce
 }
 
 // processEdit does the same for a local edit.
@@ -77,22 +90,45 @@ func (a *Agent) processEdit(ctx context.Context, e *edit) (applied bool) {
 	if e.ctx.Err() != nil {
 		return false // nobody waits for it any more
 	}
-	document, v := a.decide(e.raw, true)
+	before := a.inForce.Load().document
+	name, line := a.who(e.by)
+	who := author{config.OriginLocal, name, clipped(e.commit.Comment, maxComment)}
+	if name == "" {
+		who.by = a.called(e.by)
+	}
+	document, v := a.decide(e.raw, true, e.commit)
 	if v == (verdict{}) {
-		v = a.apply(ctx, document, config.OriginLocal)
+		v = a.apply(ctx, document, who)
 	}
 	a.report()
-	who := map[string]any{"uid": e.by.UID, "pid": e.by.PID}
 	switch {
-	case v.accepted != nil && v.accepted.Status == config.StatusApplied:
-		who["version"] = v.accepted.Version
+	case v.inForce:
+		data := audit(name, line, e.by)
+		data["version"], data["changed"] = v.accepted.Version, changes(before, document)
+		if who.comment != "" {
+			data["comment"] = who.comment
+		}
 		a.event(config.SeverityInfo, "local_edit", "config",
-			fmt.Sprintf("user %d changed the configuration on the box: version %d", e.by.UID, v.accepted.Version), who)
+			fmt.Sprintf("%s changed the configuration on the box: version %d", who.by, v.accepted.Version), data)
 	case v.rejected != nil:
 		a.log.Info("local edit refused", "code", v.rejected.Code, "message", v.rejected.Message, "uid", e.by.UID)
 	}
 	e.answer <- v
-	return v.accepted != nil && v.accepted.Status == config.StatusApplied
+	return v.inForce
+}
+
+// maxComment bounds what is kept of a comment, in characters.
+const maxComment = 200
+
+// clipped is a comment as it is kept: one line, not too long.
+func clipped(s string, most int) string {
+	r := []rune(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?")))
+	return string(r[:min(len(r), most)])
 }
 
 func (a *Agent) parseOptions(local bool) config.Options {
@@ -115,7 +151,7 @@ func (a *Agent) storedOptions() config.Options {
 
 // decide validates a document and says whether it may follow the one in force.
 // It changes nothing. The verdict is empty where the document is to be applied.
-func (a *Agent) decide(raw []byte, local bool) (*config.Document, verdict) {
+func (a *Agent) decide(raw []byte, local bool, commit localCommit) (*config.Document, verdict) {
 	current := a.inForce.Load()
 	document, err := config.Parse(raw, a.parseOptions(local))
 	if err != nil {
@@ -130,14 +166,18 @@ func (a *Agent) decide(raw []byte, local bool) (*config.Document, verdict) {
 	if local && document.Version == 0 {
 		document.Version = current.version()
 		if !same {
-			document.Version++
+			document.Version = max(current.version(), a.commit.highest()) + 1
 		}
 		e.Version = document.Version
 	}
 	refuse := func(code int, fault endpoint.Fault) (*config.Document, verdict) {
 		return nil, verdict{rejected: a.rejection(e, code, fault.Message, fault)}
 	}
-	switch v := document.Version; {
+	v := document.Version
+	if v := a.mayFollow(e, document.Digest, v == current.version() && same); v != nil {
+		return nil, *v
+	}
+	switch {
 	case v == current.version() && same:
 		return nil, verdict{accepted: &config.Accepted{
 			Version: v, ClientToken: e.ClientToken, Status: config.StatusUnchanged, Timestamp: now(),
@@ -159,54 +199,34 @@ func (a *Agent) decide(raw []byte, local bool) (*config.Document, verdict) {
 			Message: fmt.Sprintf("base_version is %d, and version %d is in force: read that one and edit it", *base, current.version()),
 		})
 	}
-	if document.Commit != nil {
-		return refuse(codeUnsupported, endpoint.Fault{
-			Pointer: "/commit", Code: faultUnsupported,
-			Message: "confirmed commits are not in this build: leave commit out",
-		})
+	if commit.ConfirmS != 0 {
+		if commit.ConfirmS < minRollback || commit.ConfirmS > maxRollback {
+			return refuse(config.CodeBadRequest, endpoint.Fault{
+				Pointer: "/commit/rollback_s", Code: endpoint.CodeInvalid,
+				Message: fmt.Sprintf("%d seconds to confirm: use %d to %d", commit.ConfirmS, minRollback, maxRollback),
+			})
+		}
+		document.Commit = &config.Commit{ID: fmt.Sprintf("local-%d", v), RollbackS: commit.ConfirmS}
 	}
 	if faults := a.contradictions(&document.State); len(faults) > 0 {
 		return nil, verdict{rejected: a.rejection(e, codeForbidden,
 			"the command line of the box owns what the document would change", faults...)}
 	}
+	if !local {
+		if faults := a.adopt(document); len(faults) > 0 {
+			return nil, verdict{rejected: a.rejection(e, codeForbidden,
+				"what was set at the box is not for the fleet to change", faults...)}
+		}
+	}
 	return document, verdict{}
 }
 
-// contradictions lists where a document would change what the command line
-// owns. To say nothing of it, or the same, is no contradiction.
-func (a *Agent) contradictions(s *config.Settings) (faults []endpoint.Fault) {
-	for i, u := range s.Uplinks {
-		for _, local := range a.o.LocalUplinks {
-			if u.Match == nil {
-				continue
-			}
-			at, same := fmt.Sprintf("/state/uplinks/%d/match", i), *u.Match == uplink.Match{Interface: local.Interface}
-			switch {
-			case u.Name == local.Name && !same:
-				faults = append(faults, endpoint.Fault{
-					Pointer: at, Code: faultForbidden,
-					Message: fmt.Sprintf("the command line gives %s to interface %s: leave match out, or give the same", u.Name, local.Interface),
-				})
-			case u.Name != local.Name && same:
-				faults = append(faults, endpoint.Fault{
-					Pointer: at, Code: faultForbidden,
-					Message: fmt.Sprintf("the command line gives interface %s to %s: give %s another NIC", local.Interface, local.Name, u.Name),
-				})
-			}
-		}
-	}
-	if m := s.Device.Management; m != nil && len(a.o.BrokerUplinks) > 0 && len(m.Uplinks) > 0 && !slices.Equal(m.Uplinks, a.o.BrokerUplinks) {
-		faults = append(faults, endpoint.Fault{
-			Pointer: "/state/device/management/uplinks", Code: faultForbidden,
-			Message: fmt.Sprintf("the command line reaches the broker through %v: leave uplinks out, or give the same", a.o.BrokerUplinks),
-		})
-	}
-	return faults
-}
+// The bounds of config.Commit.RollbackS.
+const minRollback, maxRollback = 10, 86400
 
 // apply stores a document and puts it in force. What cannot be stored does not
 // come into force: the box would forget it.
-func (a *Agent) apply(ctx context.Context, document *config.Document, origin string) verdict {
+func (a *Agent) apply(ctx context.Context, document *config.Document, from author) verdict {
 	e := envelope{document.Version, document.ClientToken}
 	stored, err := document.Stored()
 	if err == nil {
@@ -217,21 +237,35 @@ func (a *Agent) apply(ctx context.Context, document *config.Document, origin str
 		a.log.Error("document cannot be kept", "version", document.Version, "error", err)
 		return verdict{rejected: a.rejection(e, codeInternal, "the document cannot be written in a form that the box reads again")}
 	}
-	err = a.o.Store.Save(store.Record{
-		Version: document.Version, Digest: document.Digest, Origin: origin, ReceivedAt: now(), Document: stored,
-	})
-	if err != nil {
+	next := &inForce{
+		document: document, digest: document.Digest, origin: from.origin, desired: document.Version,
+		receivedAt: now(), by: from.by, comment: from.comment,
+		owned: ownedAfter(a.inForce.Load(), document, from.origin == config.OriginLocal),
+	}
+	record := store.Record{
+		Version: next.version(), Digest: next.digest, Origin: next.origin, ReceivedAt: next.receivedAt, Document: stored,
+		By: next.by, Comment: next.comment, Owned: next.owned,
+	}
+	if c := a.needsCommit(next); c != nil {
+		return a.begin(ctx, c, next, record)
+	}
+	if err := a.o.Store.Save(record); err != nil {
 		a.log.Error("document cannot be stored", "version", document.Version, "error", err)
 		return verdict{rejected: a.rejection(e, codeNotStored, "the state directory cannot be written: nothing was changed")}
 	}
 	a.health.storeDamaged = false
-	a.enforce(ctx, &inForce{document: document, digest: document.Digest, origin: origin, desired: document.Version})
-	a.log.Info("configuration in force", "version", document.Version, "origin", origin)
-	a.event(config.SeverityInfo, "config_applied", "config", fmt.Sprintf("version %d is in force", document.Version),
-		map[string]any{"version": document.Version, "origin": origin, "digest": document.Digest})
-	return verdict{accepted: &config.Accepted{
+	a.enforce(ctx, next, hostTime)
+	a.applied(next)
+	return verdict{inForce: true, accepted: &config.Accepted{
 		Version: document.Version, ClientToken: e.ClientToken, Status: config.StatusApplied, Timestamp: now(),
 	}}
+}
+
+// applied tells that a document is in force, and stays.
+func (a *Agent) applied(f *inForce) {
+	a.log.Info("configuration in force", "version", f.version(), "origin", f.origin)
+	a.event(config.SeverityInfo, "config_applied", "config", fmt.Sprintf("version %d is in force", f.version()),
+		map[string]any{"version": f.version(), "origin": f.origin, "digest": f.digest})
 }
 
 func (a *Agent) rejection(e envelope, code int, message string, faults ...endpoint.Fault) *config.Rejected {
@@ -240,51 +274,3 @@ func (a *Agent) rejection(e envelope, code int, message string, faults ...endpoi
 		ClientToken: e.ClientToken, Errors: append([]endpoint.Fault{}, faults...), Timestamp: now(),
 	}
 }
-
-// answer tells the fleet what became of its document.
-func (a *Agent) answer(v verdict) {
-	if v.accepted != nil {
-		a.answerAccepted(v.accepted)
-		return
-	}
-	a.answerRejected(v.rejected)
-}
-
-func (a *Agent) answerAccepted(v *config.Accepted) { a.enqueue("config/accepted", v) }
-
-func (a *Agent) answerRejected(v *config.Rejected) {
-	a.log.Warn("desired configuration refused", "version", v.Version, "code", v.Code, "message", v.Message)
-	a.event(config.SeverityWarning, "config_rejected", "config",
-		fmt.Sprintf("version %d was refused: %s", v.Version, v.Message),
-		map[string]any{"version": v.Version, "code": v.Code})
-	a.enqueue("config/rejected", v)
-}
-
-func (a *Agent) refuseTooLarge(size int) {
-	message := fmt.Sprintf("the document has %d bytes: use at most %d", size, config.MaxDocument)
-	a.answerRejected(a.rejection(envelope{}, config.CodeTooLarge, message,
-		endpoint.Fault{Code: endpoint.CodeInvalid, Message: message}))
-}
-
-// Apply takes a local edit and waits for its answer: control.Backend.
-func (a *Agent) Apply(ctx context.Context, document []byte, by control.Caller) (int, json.RawMessage) {
-	e := &edit{ctx: ctx, raw: document, by: by, answer: make(chan verdict, 1)}
-	var v verdict
-	select {
-	case a.edits <- e:
-		select {
-		case v = <-e.answer:
-		case <-ctx.Done():
-			v.rejected = a.rejection(envelope{}, 408, "the edit was given up before its turn came, or while it was applied")
-		}
-	default:
-		v.rejected = a.rejection(readEnvelope(document), codeTooMany, "too many edits wait: try again in a few seconds")
-	}
-	if v.rejected != nil {
-		return v.rejected.Code, marshal(v.rejected)
-	}
-	return 200, marshal(v.accepted)
-}
-
-// now is the present, as it stands in documents.
-func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }

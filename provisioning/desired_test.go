@@ -81,11 +81,6 @@ func TestVersionRules(t *testing.T) {
 			version: 7, desired: 9,
 		},
 		{
-			name: "a commit", document: document(8, "b", `"commit":{"id":"c","rollback_s":120},`), topic: "config/rejected",
-			answer: `{"client_token":"t8","code":422,"current_version":7,"errors":[{"code":"UnsupportedOperation","message":"confirmed commits are not in this build: leave commit out","pointer":"/commit"}],` +
-				`"message":"confirmed commits are not in this build: leave commit out","version":8}`, version: 7, desired: 8,
-		},
-		{
 			name: "what the command line owns", document: owned(`{"device":{"management":{"uplinks":["wan0"]}},"uplinks":[{"name":"wan0","match":{"interface":"eth7"}},{"name":"lan0","match":{"interface":"eth9"}}]}`),
 			topic: "config/rejected",
 			answer: `{"client_token":"t8","code":403,"current_version":7,"errors":[` +

@@ -162,6 +162,25 @@ type fakeConnection struct {
 	messages []published
 	status   mqtt.Status
 	retries  int
+	used     []mqtt.Config // brokers
+	dead     bool          // no session comes about
+}
+
+// Use begins a session at once, unless the broker is dead.
+func (c *fakeConnection) Use(broker mqtt.Config) (uint64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.used = append(c.used, broker)
+	c.status.Generation++
+	c.status.Connected, c.status.Ready = !c.dead, !c.dead
+	return c.status.Generation, nil
+}
+
+// live ends the death of the broker, or begins it.
+func (c *fakeConnection) live(alive bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dead, c.status.Connected, c.status.Ready = !alive, alive, alive
 }
 
 type published struct {
@@ -245,6 +264,9 @@ func startBox(t *testing.T, dir string, prepare func(*Options)) *box {
 		Figures: func() system.Figures { return system.Figures{CPUPercent: 12.5, RSSBytes: 1 << 20, Uptime: time.Minute} },
 		Log:     slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
+	o.Broker = &mqtt.Config{Broker: "mqtt://fleet.example.com"}
+	// A document that gives this role the same NIC needs no new session.
+	o.LocalUplinks = []uplink.Local{{Name: "lan0", Interface: "lo"}}
 	if prepare != nil {
 		prepare(&o)
 	}

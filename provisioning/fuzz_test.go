@@ -22,7 +22,7 @@ func FuzzRequest(f *testing.F) {
 		f.Add("log-tail", []byte(seed), true)
 	}
 	f.Fuzz(func(t *testing.T, name string, raw []byte, retained bool) {
-		a := &Agent{o: Options{Engine: &fakeEngine{}, LogTail: func(int) []string { return nil }}, board: newBoard()}
+		a := &Agent{o: Options{Engine: &fakeEngine{}, LogTail: func(int) []string { return nil }}, board: newBoard(), client: &fakeConnection{}}
 		s := newActions()
 		answer, _ := s.handle(t.Context(), a, action{name, raw, retained})
 		body := marshal(answer)

@@ -1,6 +1,7 @@
 package provisioning
 
 import (
+	"bytes"
 	"encoding/json"
 	"sync"
 
@@ -47,7 +48,7 @@ func (a *Agent) receiveDesired(m mqtt.Message) {
 		a.refuseTooLarge(len(m.Payload))
 		return
 	}
-	if replaced := a.inbox.put(raw); replaced != nil {
+	if replaced := a.inbox.put(raw); replaced != nil && !bytes.Equal(replaced, raw) {
 		e := readEnvelope(replaced)
 		a.answerAccepted(&config.Accepted{
 			Version: e.Version, ClientToken: e.ClientToken,

@@ -18,6 +18,7 @@ import (
 
 	"sluice/device/control"
 	"sluice/device/system"
+	"sluice/device/uplink"
 	"sluice/provisioning/config"
 	"sluice/provisioning/mqtt"
 	"sluice/provisioning/store"
@@ -212,7 +213,7 @@ type realBox struct {
 	stop     func()
 }
 
-func startRealBox(t *testing.T, dir, brokerURL, password string) *realBox {
+func startRealBox(t *testing.T, dir, brokerURL, password string, prepare ...func(*Options)) *realBox {
 	t.Helper()
 	s, err := store.Open(dir)
 	if err != nil {
@@ -226,10 +227,12 @@ func startRealBox(t *testing.T, dir, brokerURL, password string) *realBox {
 	var current net.Conn
 	o := Options{
 		Device: "box", Store: s, Engine: b.engine, Uplinks: &fakeUplinks{},
-		Info:       func() config.Info { return config.Info{Model: "test"} },
-		Figures:    func() system.Figures { return system.Figures{} },
-		Log:        slog.New(slog.NewTextHandler(b.log, nil)),
-		ApplyEvery: 50 * time.Millisecond, SampleEvery: 10 * time.Millisecond, StateEvery: 50 * time.Millisecond, TelemetryEvery: 200 * time.Millisecond,
+		Info:    func() config.Info { return config.Info{Model: "test"} },
+		Figures: func() system.Figures { return system.Figures{} },
+		// A document that gives this role the same NIC needs no new session.
+		LocalUplinks: []uplink.Local{{Name: "lan0", Interface: "lo"}},
+		Log:          slog.New(slog.NewTextHandler(b.log, nil)),
+		ApplyEvery:   50 * time.Millisecond, SampleEvery: 10 * time.Millisecond, StateEvery: 50 * time.Millisecond, TelemetryEvery: 200 * time.Millisecond,
 		Dial: func(string) mqtt.DialFunc {
 			return func(ctx context.Context, network, address string) (net.Conn, error) {
 				conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
@@ -245,6 +248,9 @@ func startRealBox(t *testing.T, dir, brokerURL, password string) *realBox {
 			Broker: brokerURL, Username: "box", PasswordFile: b.password,
 			MinBackoff: 20 * time.Millisecond, MaxBackoff: 200 * time.Millisecond,
 		}
+	}
+	for _, p := range prepare {
+		p(&o)
 	}
 	b.cut = func() { mu.Lock(); defer mu.Unlock(); current.(*net.TCPConn).CloseRead() }
 	if b.Agent, err = New(o); err != nil {
@@ -440,7 +446,9 @@ func TestMosquittoRefusesASubscription(t *testing.T) {
 		admin("addRoleACL", name, "publishClientSend", "sluice/v1/box/#", "allow")
 	}
 	admin("addRoleACL", "fleet", "subscribePattern", "#", "allow")
-	admin("addRoleACL", "box", "subscribePattern", "sluice/v1/box/config/desired", "allow")
+	for _, granted := range []string{"config/desired", "config/confirm", "update/desired"} {
+		admin("addRoleACL", "box", "subscribePattern", "sluice/v1/box/"+granted, "allow")
+	}
 
 	b := startRealBox(t, filepath.Join(dir, "state"), "mqtt://127.0.0.1:"+m.port, boxPassword)
 	fleet := m.listen(t)

@@ -13,7 +13,12 @@ func (a *Agent) report() {
 	f := a.inForce.Load()
 	r := a.o.Engine.Report()
 	status := config.StatusApplied
-	if !r.Time.Before(a.health.appliedAt) && degraded(r) {
+	switch {
+	case a.commit.now != nil:
+		status = config.StatusPendingConfirm
+	case a.commit.highest() > f.version():
+		status = config.StatusRolledBack
+	case a.network.trouble() != "", !r.Time.Before(a.health.appliedAt) && degraded(r):
 		status = config.StatusDegraded
 	}
 	urls := playback(r)

@@ -58,6 +58,9 @@ func requests() map[string]request {
 		"reboot":         {do: (*Agent).reboot},
 		"support-bundle": {do: (*Agent).supportBundle, slow: true},
 
+		"commit-confirm": {do: settleCommit(confirmIt), local: true, quiet: true},
+		"commit-cancel":  {do: settleCommit(cancelIt), local: true, quiet: true},
+
 		"console-login":    {do: (*Agent).logIn, local: true, quiet: true},
 		"console-logout":   {do: (*Agent).logOut, local: true, quiet: true},
 		"console-password": {do: (*Agent).changePassword, local: true, quiet: true},

@@ -17,6 +17,7 @@ type monitor struct {
 	appliedAt    time.Time // a Report from before does not show the document in force
 	storeDamaged bool      // and nothing was stored since
 	reported     string    // what config/reported said
+	network      string    // why the host is not as the document asks, empty if it is
 
 	state   []byte // what state said, without its time
 	stateAt time.Time
@@ -35,6 +36,7 @@ func (a *Agent) look() {
 	if r.Time.Before(a.health.appliedAt) {
 		return // another look will show what the document in force does
 	}
+	a.health.network = a.network.trouble()
 	a.noticeUplinks(uplinks)
 	a.noticeItems(r)
 	a.publishState(r, uplinks)
@@ -68,7 +70,7 @@ func (a *Agent) publishState(r relay.Report, uplinks []uplink.Status) {
 
 // brokerAlarm is about the connection, nil while there is nothing to say.
 func (a *Agent) brokerAlarm() (alarm *config.Alarm, connected bool) {
-	if a.client == nil {
+	if a.brokerOf(a.inForce.Load()) == nil {
 		return nil, false
 	}
 	s := a.client.Status()
@@ -130,7 +132,7 @@ func (a *Agent) noticeUplinks(uplinks []uplink.Status) {
 				a.event(config.SeverityInfo, "uplink_ready", "uplink/"+u.Name,
 					fmt.Sprintf("%s is ready on %s", u.Name, u.Interface), nil)
 			}
-			if a.client != nil && !a.client.Status().Connected {
+			if !a.client.Status().Connected {
 				a.client.Retry()
 			}
 		case !u.Ready && (was || !known):

@@ -68,9 +68,7 @@ func (r *rates) get() ([]config.UplinkFigures, config.SystemFigures) {
 // publishTelemetry tells the figures of now to those who listen now.
 func (a *Agent) publishTelemetry() {
 	body := marshal(a.telemetry())
-	if a.client != nil {
-		a.client.Offer(a.topic("telemetry"), body)
-	}
+	a.client.Offer(a.topic("telemetry"), body)
 	a.board.set("telemetry", body)
 }
 

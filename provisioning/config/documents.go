@@ -89,6 +89,13 @@ type Rejected struct {
 
 func (r *Rejected) Error() string { return r.Message }
 
+// Confirm settles a commit that is pending: config/confirm.
+type Confirm struct {
+	ID          string `json:"id"`
+	Action      string `json:"action"` // confirm or cancel
+	ClientToken string `json:"client_token,omitempty"`
+}
+
 // Reported is what is in force: config/reported. State is Settings with every
 // secret as {"set": true} and every output with its playback_urls.
 type Reported struct {

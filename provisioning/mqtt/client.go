@@ -14,8 +14,8 @@
 // is no connection (Offer). Publish alone waits, for the broker's
 // acknowledgement.
 //
-// The broker may be replaced at any time (Use), and the session be made anew
-// (Redial): what waits to be sent stays.
+// The broker may be replaced at any time, and the session be made anew (Use):
+// what waits to be sent stays.
 package mqtt
 
 import (
@@ -97,7 +97,7 @@ type Status struct {
 	// Via names the Dialer that leads to the broker. Empty while there is no
 	// session.
 	Via string
-	// Generation is that of what the session was made under: see Redial.
+	// Generation is that of what the session was made under: see Use.
 	Generation uint64
 	// Reason says what is wrong: no_broker, broker_unreachable, broker_refused,
 	// subscription_refused or tls_files. Nil while Ready.

@@ -96,12 +96,12 @@ func TestBrokerIsReplaced(t *testing.T) {
 
 // A session that is made anew ends cleanly, and an attempt that hangs is given
 // up at once.
-func TestRedial(t *testing.T) {
+func TestSessionIsMadeAnew(t *testing.T) {
 	b := startBroker(t, "", nil, false)
 	var mu sync.Mutex
 	way := "wan0"
 	hangs := make(chan struct{}, 8)
-	c, _ := start(t, Config{
+	cfg := Config{
 		Broker: "mqtt://" + b.address, ClientID: "box", Presence: presence, Timeout: time.Hour,
 		Dialers: func() []Dialer {
 			mu.Lock()
@@ -118,13 +118,18 @@ func TestRedial(t *testing.T) {
 				return (&net.Dialer{}).DialContext(ctx, network, address)
 			}}}
 		},
-	}, nil)
+	}
+	c, _ := start(t, cfg, nil)
 	eventually(t, "ready", func() bool { return c.Status().Ready })
 	take := func(name string) uint64 {
 		mu.Lock()
 		way = name
 		mu.Unlock()
-		return c.Redial()
+		generation, err := c.Use(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return generation
 	}
 	dead := take("dead")
 	if s := c.Status(); s.Ready && s.Generation >= dead {

@@ -31,11 +31,14 @@ type subscription struct {
 	handler Handler
 }
 
-// Use has the client speak to another broker from now on, or to none where
-// cfg.Broker is empty. A session that is open ends cleanly. What waits to be
-// sent is sent to the new broker, and retained topics are told again there.
-// It returns what Redial does. After an error nothing has changed; it never
-// holds a password.
+// Use has the client speak to that broker from now on, or to none where
+// cfg.Broker is empty. A session that is open ends cleanly, an attempt at one is
+// given up, and a new one is made at once: also to the same broker, where the
+// way to it is another. What waits to be sent is sent to the new broker, and
+// retained topics are told again there.
+//
+// It returns the generation that Status shows of every session made from now
+// on. After an error nothing has changed; it never holds a password.
 func (c *Client) Use(cfg Config) (generation uint64, err error) {
 	t, err := newTarget(cfg)
 	if err != nil {
@@ -72,15 +75,6 @@ func newTarget(cfg Config) (t target, err error) {
 	return t, nil
 }
 
-// Redial ends the session cleanly, or gives up an attempt at one, and makes a
-// new one at once: the way to the broker is another. It returns the generation
-// that Status shows of every session made from now on.
-func (c *Client) Redial() uint64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.anew()
-}
-
 // anew ends what was begun under other circumstances. c.mu is held.
 func (c *Client) anew() uint64 {
 	c.generation++
@@ -91,7 +85,7 @@ func (c *Client) anew() uint64 {
 	return c.generation
 }
 
-// begin returns what an attempt is for, and a context that Redial ends.
+// begin returns what an attempt is for, and a context that Use ends.
 func (c *Client) begin(ctx context.Context) (context.Context, context.CancelFunc, target) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
