@@ -49,7 +49,7 @@ func newDaemon(s *settings, log *slog.Logger, lines *ring) (d *daemon, err error
 	d.engine = relay.New(relay.Options{Uplink: d.uplinks.Get, Log: log, Certificate: certificate.Get})
 	box := system.New()
 	options := provisioning.Options{
-		Device: s.device, Store: d.store, Engine: d.engine, Uplinks: d.uplinks,
+		Device: s.device, StateDir: s.state, Store: d.store, Engine: d.engine, Uplinks: d.uplinks,
 		Info:   func() config.Info { return info(box, log) },
 		SetTLS: certificate.Set, Figures: box.Figures, LogTail: lines.tail, Log: log,
 		Host: system.NewHost(system.HostDir), SystemBootID: box.BootID(),
