@@ -32,6 +32,7 @@ type Options struct {
 	Line   string // what the daemon calls it in its audit, such as ttyS1
 	Login  bool   // silent until Enter, then name and password are asked for
 	Name   string // who it is where there is no login
+	Plain  bool   // it is no terminal: no cursor is moved
 
 	Width, Height int           // of the screen; default 80 by 24
 	BitsPerSecond int           // of the line, to tell how long something takes; default 115,200

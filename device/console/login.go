@@ -19,7 +19,7 @@ const (
 
 // begin waits until somebody is there who may give commands.
 func (s *session) begin(ctx context.Context) error {
-	s.edit, s.width, s.height, s.dumb, s.script = nil, s.o.Width, s.o.Height, false, false
+	s.edit, s.width, s.height, s.dumb, s.script = nil, s.o.Width, s.o.Height, s.o.Plain, false
 	if !s.o.Login {
 		s.user = dash(s.o.Name)
 		s.print(s.banner(ctx))
