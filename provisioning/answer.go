@@ -49,6 +49,9 @@ func (a *Agent) refuseTooLarge(size int) {
 
 // Apply takes a local edit and waits for its answer: control.Backend.
 func (a *Agent) Apply(ctx context.Context, document []byte, by control.Caller) (int, json.RawMessage) {
+	if a.sessionEnded(by) {
+		return 401, marshal(a.rejection(envelope{}, 401, sessionEnded))
+	}
 	v := a.applyLocal(ctx, document, by, localCommit{})
 	if v.rejected != nil {
 		return v.rejected.Code, marshal(v.rejected)

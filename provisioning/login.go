@@ -69,6 +69,28 @@ func (a *Agent) who(by control.Caller) (name, line string) {
 	return s.name, s.line
 }
 
+const sessionEnded = "the session has ended: log in again"
+
+// sessionEnded tells that a caller names a session that is not known: it ended,
+// or the daemon was started again. What he asks for would have no name to it.
+func (a *Agent) sessionEnded(by control.Caller) bool {
+	if by.Session == "" {
+		return false
+	}
+	name, _ := a.who(by)
+	return name == ""
+}
+
+// tellSession says whose session it is. A console asks before each line, so
+// that nobody types on in one that has ended.
+func (a *Agent) tellSession(_ context.Context, c *call) (any, error) {
+	if err := c.read(&struct{}{}); err != nil {
+		return nil, err
+	}
+	name, line := a.who(*c.by)
+	return map[string]string{"name": name, "line": line}, nil
+}
+
 // called returns who a caller is in a sentence.
 func (a *Agent) called(by control.Caller) string {
 	if name, _ := a.who(by); name != "" {

@@ -341,3 +341,34 @@ func openStore(t *testing.T) *store.Store {
 	t.Cleanup(func() { s.Close() })
 	return s
 }
+
+// A session that is not known asks for nothing: its caller is to log in again.
+// Whoever names none did not log in, and need not.
+func TestSessionThatHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := startBox(t, "", nil)
+		by := control.Caller{UID: 7, PID: 8}
+		_, by.Session = b.loginAs(t, by, "anna", b.firstPassword(t))
+		if status, answer := b.local(by, "console-session", `{}`); status != 200 || field(t, answer, "data", "name") != "anna" || field(t, answer, "data", "line") != "ttyS1" {
+			t.Errorf("a session: %d %s", status, answer)
+		}
+		if status, answer := b.local(by, "console-logout", `{}`); status != 200 {
+			t.Errorf("logout: %d %s", status, answer)
+		}
+		for _, name := range []string{"console-session", "log-tail"} {
+			if status, answer := b.local(by, name, `{}`); status != 401 || field(t, answer, "error", "message") != sessionEnded {
+				t.Errorf("%s: %d %s", name, status, answer)
+			}
+		}
+		if status, answer := b.Apply(t.Context(), []byte(`{"schema":"sluice.config/v1","state":{}}`), by); status != 401 {
+			t.Errorf("a document: %d %s", status, answer)
+		}
+		if status, answer := b.local(by, "console-logout", `{}`); status != 200 {
+			t.Errorf("logout again: %d %s", status, answer)
+		}
+		by.Session = ""
+		if status, answer := b.local(by, "console-session", `{}`); status != 200 || field(t, answer, "data", "name") != "" {
+			t.Errorf("no session: %d %s", status, answer)
+		}
+	})
+}

@@ -64,6 +64,7 @@ func requests() map[string]request {
 		"console-login":    {do: (*Agent).logIn, local: true, quiet: true},
 		"console-logout":   {do: (*Agent).logOut, local: true, quiet: true},
 		"console-password": {do: (*Agent).changePassword, local: true, quiet: true},
+		"console-session":  {do: (*Agent).tellSession, local: true, quiet: true},
 	}
 }
 
@@ -133,6 +134,8 @@ func (a *Agent) Request(ctx context.Context, name string, raw []byte, by control
 		response = refusal(r.Transaction, 400, "%v", err)
 	case !r.Expires.IsZero() && !time.Now().Before(r.Expires):
 		response = refusal(r.Transaction, 408, "the request expired at %s", r.Expires.UTC().Format(time.RFC3339))
+	case name != "console-login" && name != "console-logout" && a.sessionEnded(by):
+		response = refusal(r.Transaction, 401, "%s", sessionEnded)
 	default:
 		response, afterwards = a.perform(ctx, name, r, &by)
 	}
