@@ -129,39 +129,40 @@ func (s *session) page(ctx context.Context, text string) error {
 	} else {
 		lines[len(lines)-1] += "\n"
 	}
-	room := s.height - 1
-	for i, line := range lines {
-		rows := max((columns(line)+s.width-1)/s.width, 1)
-		if room -= rows; room < 0 && !s.script && i > 0 {
-			page, err := s.more(ctx)
-			if err != nil || page == 0 {
+	for _, line := range lines {
+		rows := max((columns(strings.TrimSuffix(line, "\n"))+s.width-1)/s.width, 1)
+		if s.rows > 0 && s.rows+rows > s.height-1 && !s.script {
+			rest, err := s.more(ctx)
+			if err != nil || !rest {
 				return err
 			}
-			room = page - rows
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		s.print(line)
+		s.rows += rows - 1
 	}
 	return nil
 }
 
-// more waits for a key, and returns how many lines to show.
-func (s *session) more(ctx context.Context) (int, error) {
+// more waits for a key, and says whether to go on.
+func (s *session) more(ctx context.Context) (bool, error) {
 	s.print(more)
 	defer s.print(strings.Repeat("\b \b", len(more)))
 	for {
 		k, err := s.key(ctx, func(text string) { s.print("\n" + text + more) })
 		switch {
 		case err != nil:
-			return 0, err
+			return false, err
 		case k == ' ':
-			return s.height - 1, nil
+			s.rows = 0
+			return true, nil
 		case k == keyEnter:
-			return 1, nil
+			s.rows = s.height - 2
+			return true, nil
 		case k == 'q', k == 'Q', k == keyInterrupt, k == keyEOF:
-			return 0, nil
+			return false, nil
 		}
 	}
 }

@@ -203,7 +203,7 @@ func TestCommitConfirmed(t *testing.T) {
 	// A change of the way to the fleet is confirmed by the session.
 	b.change(func() { b.how = func(int) string { return "session" } })
 	s.do("set device hostname van-6", "# ")
-	if got := s.answered("commit", "# "); !strings.Contains(got, "It is kept once the fleet is reached under it;\n  otherwise it goes back at 10:02:00.") {
+	if got := s.answered("commit", "# "); !strings.Contains(got, "It is kept once the fleet is reached under it; otherwise\n  it goes back at 10:02:00.") {
 		t.Errorf("got %q", got)
 	}
 }

@@ -22,6 +22,7 @@ import (
 // A Client is what the console needs of a *control.Client.
 type Client interface {
 	Document(ctx context.Context, name string) (json.RawMessage, error)
+	Apply(ctx context.Context, document []byte) (status int, answer json.RawMessage, err error)
 	Request(ctx context.Context, name string, request []byte) (status int, answer json.RawMessage, err error)
 	SetSession(session string)
 }

@@ -97,7 +97,7 @@ func (n *node) step(ctx context.Context, w word) (*node, error) {
 	case len(matches) == 1:
 		return matches[0], nil
 	case len(matches) > 1:
-		return nil, fmt.Errorf("%s may be %s", clean(w.text), orList(matches))
+		return nil, fmt.Errorf("\"%s\" may be %s", clean(w.text), orList(matches))
 	case n.refuse != nil:
 		if err := n.refuse(w.text); err != nil {
 			return nil, err

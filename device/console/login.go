@@ -26,15 +26,19 @@ func (s *session) begin(ctx context.Context) error {
 		return nil
 	}
 	for {
-		if err := s.silence(ctx); err != nil {
-			return err
+		if !s.again {
+			if err := s.silence(ctx); err != nil {
+				return err
+			}
+			s.print("\n" + s.banner(ctx) + "\n")
 		}
-		s.print("\n" + s.banner(ctx) + "\n")
+		s.again = false
 		err := s.login(ctx)
 		switch {
 		case err == nil:
 			return nil
 		case errors.Is(err, errSilence), errors.Is(err, errInterrupt), errors.Is(err, errIdle):
+			s.in.discard()
 			continue
 		}
 		return err

@@ -63,10 +63,6 @@ func newMemoryBox(t testing.TB, state string) *memoryBox {
 	return b
 }
 
-func (b *memoryBox) Apply(context.Context, []byte) (int, json.RawMessage, error) {
-	return 501, json.RawMessage(`{"code": 501, "message": "only by a candidate"}`), nil
-}
-
 func (b *memoryBox) SetSession(s string) {}
 
 func encoded(v any) json.RawMessage {
@@ -245,6 +241,11 @@ func (b *memoryBox) Request(_ context.Context, name string, body []byte) (int, j
 		return ok(map[string]any{})
 	}
 	return refuse(501, "this build cannot do "+name)
+}
+
+// Apply is not what the configuration is changed by here.
+func (b *memoryBox) Apply(context.Context, []byte) (int, json.RawMessage, error) {
+	return 501, json.RawMessage(`{"code": 501, "message": "this box cannot"}`), nil
 }
 
 func (b *memoryBox) put(document map[string]any) string {

@@ -2,19 +2,30 @@ package console
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"strconv"
 )
 
 // operational is the grammar of the prompt after the login.
 func (s *session) operational() *node {
 	root := &node{nodes: []*node{
+		s.showNode(),
+		{word: "explain", help: "why something is as it is", nodes: []*node{
+			{word: "output", help: "an output", nodes: []*node{
+				{arg: "FLOW/OUTPUT", help: "which", values: s.outputNames, check: named, run: s.shows(s.explain)},
+			}},
+		}},
+		s.testNode(),
+		s.monitorNode(),
+		s.requestNode(),
 		{word: "configure", help: "change the configuration", run: func(ctx context.Context, _ call) error { return enterConfigure(ctx, s) }},
 	}}
+	root.nodes = append(root.nodes, s.commitNodes()...)
 	root.nodes = append(root.nodes, setupNodes(s)...)
+	leave := func(context.Context, call) error { return errLogout }
 	root.nodes = append(root.nodes, s.terminalNode(), s.helpNode(),
-		&node{word: "logout", help: "end this session", run: func(context.Context, call) error { return errLogout }},
-		&node{word: "exit", help: "end this session", run: func(context.Context, call) error { return errLogout }})
+		&node{word: "logout", help: "end this session", run: leave},
+		&node{word: "exit", help: "end this session", run: leave})
 	return root
 }
 
@@ -29,13 +40,7 @@ func (s *session) terminalNode() *node {
 	}
 	number := func(what string, low, high int, to *int) *node {
 		return &node{word: what, help: "of the screen, in characters", nodes: []*node{{
-			arg: "N", help: strconv.Itoa(low) + " to " + strconv.Itoa(high),
-			check: func(v string) error {
-				if n, err := strconv.Atoi(v); err != nil || n < low || n > high {
-					return errors.New("a " + what + " is " + strconv.Itoa(low) + " to " + strconv.Itoa(high))
-				}
-				return nil
-			},
+			arg: "N", help: fmt.Sprintf("%d to %d", low, high), check: between("a "+what, low, high),
 			run: func(_ context.Context, c call) error {
 				*to, _ = strconv.Atoi(c.arg(0)) // checked above
 				s.edit = nil

@@ -24,6 +24,7 @@ type fakeBox struct {
 	session   string            // the one that is known
 	named     string            // the one that the client names
 	gone      error             // the daemon is not there
+	slow      string            // a request that takes for ever
 	password  string
 	wait      float64 // of a refused login, in seconds
 }
@@ -75,7 +76,14 @@ func (f *fakeBox) Request(ctx context.Context, name string, body []byte) (int, j
 	case name == "console-login":
 		return f.login(r.Data)
 	case f.session != "" && f.named != f.session:
-		return 401, json.RawMessage(`{"status":"error","error":{"code":401,"message":"log in first"}}`), nil
+		return 401, json.RawMessage(`{"status":"error","error":{"code":401,"message":"the session has ended"}}`), nil
+	case name == "console-session":
+		return 200, json.RawMessage(`{"status":"ok","data":{"name":"anna"}}`), nil
+	case name == f.slow:
+		f.mu.Unlock()
+		<-ctx.Done()
+		f.mu.Lock()
+		return 0, nil, ctx.Err()
 	}
 	if a, ok := f.answers[name]; ok {
 		var r struct {
@@ -87,6 +95,16 @@ func (f *fakeBox) Request(ctx context.Context, name string, body []byte) (int, j
 		return 200, json.RawMessage(a), nil
 	}
 	return 501, json.RawMessage(`{"status":"error","error":{"code":501,"message":"this build cannot do ` + name + `"}}`), nil
+}
+
+func (f *fakeBox) Apply(ctx context.Context, document []byte) (int, json.RawMessage, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.gone != nil {
+		return 0, nil, f.gone
+	}
+	f.asked = append(f.asked, "apply "+string(document))
+	return 200, json.RawMessage(`{"version":8,"status":"applied"}`), nil
 }
 
 func (f *fakeBox) login(data json.RawMessage) (int, json.RawMessage, error) {
@@ -117,7 +135,7 @@ func (f *fakeBox) requests() []string {
 	defer f.mu.Unlock()
 	var all []string
 	for _, a := range f.asked {
-		if !strings.HasPrefix(a, "console-log") {
+		if !strings.HasPrefix(a, "console-log") && !strings.HasPrefix(a, "console-session") {
 			all = append(all, a)
 		}
 	}

@@ -22,7 +22,9 @@ type session struct {
 	box     string // its name, for the prompt
 	user    string // who is logged in; empty: nobody yet
 	modes   []*mode
+	again   bool // a login was lost: the next is asked for at once
 	lastKey time.Time
+	rows    int // that were printed since somebody last had a say
 }
 
 // A mode is a grammar and its prompt. The last one that was entered counts.
@@ -47,12 +49,13 @@ func (s *session) serve(ctx context.Context) error {
 		s.past = history{} // not for who comes next
 		switch {
 		case errors.Is(err, errIdle):
-			s.printf("\nLogged out after %s without a key.\n", lasting(s.o.Idle))
+			s.printf("\nLogged out after %s without a key. What was being edited is kept.\n", lasting(s.o.Idle))
 		case errors.Is(err, errLogout):
 			s.printf("Logged out.\n")
 		case errors.Is(err, errSessionLost):
 			s.printf("%s\n", sentence(err.Error()))
 			if s.o.Login {
+				s.again = true
 				continue
 			}
 		}
@@ -73,7 +76,9 @@ func (s *session) commands(ctx context.Context) error {
 	s.enter(&mode{root: s.operational(), prompt: func() string { return s.box + "> " }})
 	for len(s.modes) > 0 {
 		m := s.mode()
-		s.remind(ctx)
+		if err := s.remind(ctx); err != nil {
+			return err
+		}
 		line, err := s.readLine(ctx, reading{
 			prompt: m.prompt(), remember: true,
 			complete: s.completer(ctx, m.root),
@@ -141,6 +146,7 @@ func (s *session) execute(ctx context.Context, m *mode, line string) error {
 
 // run carries out a command that Ctrl-C ends, and tells what goes wrong.
 func (s *session) run(ctx context.Context, command func(context.Context) error) error {
+	s.rows = 0
 	running, cancel := context.WithCancelCause(ctx)
 	s.in.interruptible(func() { cancel(errInterrupt) })
 	err := command(running)
@@ -172,7 +178,7 @@ func (s *session) tell(err error) {
 		s.print("ok\n")
 	case s.script:
 		s.printf("error: %s\n", strings.ReplaceAll(err.Error(), "\n", " "))
-	case err == nil, errors.Is(err, errInterrupt):
+	case err == nil, errors.Is(err, errInterrupt), told(err):
 	default:
 		s.print(fold(cleanLines(sentence(err.Error()))+"\n", s.width))
 	}
@@ -202,11 +208,11 @@ func fold(text string, width int) string {
 			continue
 		}
 		indent := line[:len(line)-len(strings.TrimLeft(line, " "))]
-		for i, part := range wrap(line, width-len(indent)-len(gap)) {
-			if i > 0 {
-				part = gap + part
-			}
-			b.WriteString(indent + part + "\n")
+		text := strings.Join(strings.Fields(line), " ")
+		first := wrap(text, width-len(indent))[0]
+		b.WriteString(indent + first + "\n")
+		for _, part := range wrap(text[len(first):], width-len(indent+gap)) {
+			b.WriteString(indent + gap + part + "\n")
 		}
 	}
 	return b.String()
@@ -215,6 +221,7 @@ func fold(text string, width int) string {
 // print writes text that is safe already. That it cannot be written ends the
 // session elsewhere.
 func (s *session) print(text string) {
+	s.rows += strings.Count(text, "\n")
 	_, _ = s.out.Write([]byte(strings.ReplaceAll(text, "\n", "\r\n")))
 }
 
@@ -222,6 +229,3 @@ func (s *session) print(text string) {
 func (s *session) printf(format string, args ...any) {
 	s.print(cleanLines(fmt.Sprintf(format, args...)))
 }
-
-// table prints one.
-func (s *session) table(ctx context.Context, t table) error { return s.page(ctx, t.lines(s.width)) }
