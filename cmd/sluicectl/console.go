@@ -42,7 +42,7 @@ after a hang-up. Only one process has a line: end the getty on it first.`,
 			}
 			client := control.NewClient(c.socket)
 			defer client.Close()
-			o := console.Options{Client: client, Line: strings.TrimPrefix(filepath.Clean(tty), "/dev/"), Login: true, BitsPerSecond: speed, Idle: idle}
+			o := console.Options{Client: client, Line: lineName(tty), Login: true, BitsPerSecond: speed, Idle: idle}
 			log := slog.New(slog.NewTextHandler(c.err, nil))
 			return port.Serve(cmd.Context(), port.Config{Path: tty, Speed: speed, Log: log}, func(ctx context.Context, rw io.ReadWriter) error {
 				return console.Run(ctx, rw, o)
@@ -55,6 +55,17 @@ after a hang-up. Only one process has a line: end the getty on it first.`,
 	_ = cmd.Flags().MarkHidden("idle") // for tests: the console's own is part of its promise
 	return cmd
 }
+
+// lineName is what the daemon's log calls a line: at most 32 characters.
+func lineName(tty string) string {
+	name, device := strings.CutPrefix(filepath.Clean(tty), "/dev/")
+	if !device || len(name) > maxLineName {
+		name = filepath.Base(name)
+	}
+	return name[max(0, len(name)-maxLineName):]
+}
+
+const maxLineName = 32
 
 // here refuses what only works on the box itself.
 func (c *command) here(command string) error {
