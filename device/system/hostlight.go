@@ -201,7 +201,7 @@ func (l *lights) blinkNIC(name string) error {
 // ethtool_phys_id in the kernel's net/ethtool/ioctl.c.
 func identifyNIC(name string) error {
 	const physID = 0x1c // ETHTOOL_PHYS_ID
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}

@@ -180,7 +180,8 @@ func TestImageUnits(t *testing.T) {
 	t.Parallel()
 	theirs := []string{
 		"systemd-networkd.service", "systemd-resolved.service", "systemd-timesyncd.service",
-		"systemd-networkd-wait-online.service", "rauc-mark-good.service", "sluiced.service",
+		"systemd-networkd-wait-online.service", "rauc-mark-good.service",
+		"sluiced.service", "sluice-host-apply.path", "sluice-console@.service",
 	}
 	found := map[string]bool{}
 	for _, file := range files(t, tree) {
@@ -214,7 +215,7 @@ func TestImageUnits(t *testing.T) {
 		t.Errorf("the image has only %v", found)
 	}
 	for line := range strings.Lines(read(t, overlay+"/usr/lib/systemd/system-preset/10-sluice.preset")) {
-		if f := strings.Fields(line); len(f) == 2 && f[0] != "#" && !found[f[1]] && !slices.Contains(theirs, f[1]) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] != "#" && !found[f[1]] && !slices.Contains(theirs, f[1]) {
 			t.Errorf("a preset is of %s", f[1])
 		}
 	}

@@ -34,6 +34,12 @@ define SLUICE_INSTALL_INIT_SYSTEMD
 		$(TARGET_DIR)/usr/lib/systemd/system/sluiced.service
 	$(INSTALL) -D -m 0644 $(@D)/systemd/system/sluiced.service.d/restart-steps.conf \
 		$(TARGET_DIR)/usr/lib/systemd/system/sluiced.service.d/restart-steps.conf
+	$(INSTALL) -D -m 0644 $(@D)/systemd/system/sluice-host-apply.path \
+		$(TARGET_DIR)/usr/lib/systemd/system/sluice-host-apply.path
+	$(INSTALL) -D -m 0644 $(@D)/systemd/system/sluice-host-apply.service \
+		$(TARGET_DIR)/usr/lib/systemd/system/sluice-host-apply.service
+	$(INSTALL) -D -m 0644 $(@D)/systemd/system/sluice-console@.service \
+		$(TARGET_DIR)/usr/lib/systemd/system/sluice-console@.service
 	$(INSTALL) -D -m 0644 $(@D)/systemd/networkd.conf.d/60-sluice.conf \
 		$(TARGET_DIR)/usr/lib/systemd/networkd.conf.d/60-sluice.conf
 	$(INSTALL) -D -m 0644 $(@D)/systemd/tmpfiles.d/sluice.conf \
