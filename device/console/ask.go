@@ -59,6 +59,7 @@ func (s *session) readLine(ctx context.Context, r reading) (string, error) {
 func (s *session) question(ctx context.Context, r reading) (string, error) {
 	for {
 		line, err := s.readLine(ctx, r)
+		s.rows = 0 // what was shown has been read
 		switch {
 		case isRefusal(err):
 			s.printf("%s\n", sentence(err.Error()))
