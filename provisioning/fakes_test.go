@@ -132,6 +132,43 @@ func (e *fakeEngine) Inspect(ctx context.Context, flow string) (relay.Inspection
 	return v, nil
 }
 
+// A fakeHost takes its time, and says what the test says.
+type fakeHost struct {
+	mu    sync.Mutex
+	set   []system.Settings
+	takes time.Duration
+	err   error
+	did   []system.Action
+}
+
+func withHost(o *Options) { o.Host = &fakeHost{} }
+
+func (h *fakeHost) Set(ctx context.Context, s system.Settings) error {
+	h.mu.Lock()
+	h.set = append(h.set, s)
+	takes, err := h.takes, h.err
+	h.mu.Unlock()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(takes):
+	}
+	return err
+}
+
+func (h *fakeHost) Do(_ context.Context, a system.Action) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.did = append(h.did, a)
+	return nil
+}
+
+func (h *fakeHost) asked() []system.Settings {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.set)
+}
+
 type fakeUplinks struct {
 	mu     sync.Mutex
 	set    []uplink.Config
@@ -164,6 +201,7 @@ type fakeConnection struct {
 	retries  int
 	used     []mqtt.Config // brokers
 	dead     bool          // no session comes about
+	stays    bool          // the session of before does not end
 }
 
 // Use begins a session at once, unless the broker is dead.
@@ -171,6 +209,9 @@ func (c *fakeConnection) Use(broker mqtt.Config) (uint64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.used = append(c.used, broker)
+	if c.stays {
+		return c.status.Generation + 1, nil
+	}
 	c.status.Generation++
 	c.status.Connected, c.status.Ready = !c.dead, !c.dead
 	return c.status.Generation, nil
@@ -211,6 +252,12 @@ func (c *fakeConnection) on(topic string) (on []published) {
 		}
 	}
 	return on
+}
+
+func (c *fakeConnection) all() []published {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.messages)
 }
 
 // last returns the latest body of a topic, empty if there is none.

@@ -1,0 +1,163 @@
+package provisioning
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sluice/device/system"
+	"sluice/device/uplink"
+)
+
+// hosting is a document that asks for all that a host can be.
+func hosting(version int, name string) string {
+	return fmt.Sprintf(`{"schema":"sluice.config/v1","version":%d,"client_token":"t%d","state":{"device":{"hostname":%q,"ntp":["192.0.2.123"]},"uplinks":[`+
+		`{"name":"lan0","addresses":["10.0.0.1/8"]},{"name":"wan0","match":{"mac":"02:00:5e:00:00:02"},"dhcp4":true,"default":true},`+
+		`{"name":"wan1","match":{"path":"pci-0"}}]}}`, version, version, name)
+}
+
+// The host is what the document asks, at once and after a restart, and what it
+// was where a document goes back.
+func TestHostIsAsTheDocumentAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &fakeHost{}
+		prepare := func(o *Options) { o.Host = h }
+		b := startBox(t, "", prepare)
+		b.publish(hosting(7, "van"))
+		b.fleet.last("config/accepted")
+		want := system.Settings{
+			Hostname: "van", NTP: []string{"192.0.2.123"},
+			Links: []system.Link{
+				{Name: "lan0", Match: uplink.Match{Interface: "lo"}, Addresses: prefixes("10.0.0.1/8")},
+				{Name: "wan0", Match: uplink.Match{MAC: "02:00:5e:00:00:02"}, DHCP4: true, Default: true},
+			},
+		}
+		if got := h.asked(); len(got) != 2 || !reflect.DeepEqual(got[0], system.Settings{}) || !reflect.DeepEqual(got[1], want) {
+			t.Fatalf("asked for\n%+v\nwant nothing, and then\n%+v", got, want)
+		}
+		if got := field(t, b.fleet.last("config/reported"), "status"); got != "applied" {
+			t.Errorf("reported is %v", got)
+		}
+		b.publishLater(strings.Replace(hosting(8, "van"), `"device"`, `"regions":{},"device"`, 1))
+		if n := len(h.asked()); n != 2 {
+			t.Errorf("the same was asked for again: %d times", n)
+		}
+		b.stop()
+		h.set = nil
+		b = startBox(t, b.dir, prepare)
+		if got := h.asked(); len(got) != 1 || !reflect.DeepEqual(got[0], want) {
+			t.Errorf("after a restart: %+v", got)
+		}
+		b.fleet.live(false)
+		b.publishLater(strings.Replace(hosting(9, "other"), "10.0.0.1/8", "10.0.0.2/8", 1))
+		if got := h.asked(); len(got) != 2 || got[1].Hostname != "other" || got[1].Links[0].Addresses[0] != prefixes("10.0.0.2/8")[0] {
+			t.Errorf("the next: %+v", got)
+		}
+		time.Sleep(121 * time.Second)
+		if got := h.asked(); len(got) != 3 || !reflect.DeepEqual(got[2], want) {
+			t.Errorf("after it went back: %+v", got)
+		}
+		// The name alone needs no session.
+		b.publishLater(hosting(10, "third"))
+		if got := field(t, b.fleet.last("config/reported"), "status"); got != "applied" {
+			t.Errorf("reported is %v", got)
+		}
+	})
+}
+
+// What the host does not do is told where the document asks for it.
+func TestHostThatDoesNotDoIt(t *testing.T) {
+	for name, c := range map[string]struct {
+		err      error
+		document string
+		degraded bool
+	}{
+		"nobody does it":               {fmt.Errorf("%w: no unit", system.ErrNoHost), hosting(7, "van"), true},
+		"nobody has to":                {fmt.Errorf("%w: no unit", system.ErrNoHost), document(7, "a", ""), false},
+		"it fails":                     {errors.New("networkd would not reload"), hosting(7, "van"), true},
+		"it fails to take things back": {errors.New("networkd would not reload"), document(7, "a", ""), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := &fakeHost{err: c.err}
+				b := startBox(t, "", func(o *Options) { o.Host = h })
+				b.publish(c.document)
+				time.Sleep(2 * time.Second)
+				want := "applied"
+				if c.degraded {
+					want = "degraded"
+				}
+				if got := field(t, b.fleet.last("config/reported"), "status"); got != want {
+					t.Errorf("reported is %v, want %s", got, want)
+				}
+				if got := field(t, b.fleet.last("config/accepted"), "status"); got != "applied" {
+					t.Errorf("the answer is %v", got)
+				}
+				state := b.fleet.last("state")
+				if alarmed := strings.Contains(state, "network_not_applied") && strings.Contains(state, c.err.Error()); alarmed != c.degraded {
+					t.Errorf("state %s", state)
+				}
+				// It is asked again, and does it then.
+				h.mu.Lock()
+				h.err = nil
+				h.mu.Unlock()
+				time.Sleep(hostAgain + 3*time.Second)
+				if got := field(t, b.fleet.last("config/reported"), "status"); got != "applied" {
+					t.Errorf("later, reported is %v", got)
+				}
+				if state := b.fleet.last("state"); strings.Contains(state, "network_not_applied") {
+					t.Errorf("later, state %s", state)
+				}
+			})
+		})
+	}
+}
+
+// A host that takes its time holds up neither the start nor, for long, the
+// goroutine that owns the document; and no session of before confirms what it
+// has not done yet.
+func TestSlowHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &fakeHost{}
+		prepare := func(o *Options) { o.Host = h }
+		b := startBox(t, "", prepare)
+		b.publish(document(7, "a", ""))
+		time.Sleep(time.Second)
+		h.mu.Lock()
+		h.takes = 40 * time.Second
+		h.mu.Unlock()
+		doc := strings.Replace(document(8, "b", ""), `"default":true`, `"default":true,"dhcp4":true`, 1)
+		b.receiveDesired(message(doc))
+		worst := time.Duration(0)
+		for range 430 {
+			time.Sleep(100 * time.Millisecond)
+			worst = max(worst, time.Since(b.Alive()))
+			if h.takes > 0 && len(b.fleet.used) > 0 && len(h.asked()) < 2 {
+				t.Fatal("the session is made anew before the host was asked")
+			}
+		}
+		if worst > hostTime+time.Second {
+			t.Errorf("it showed no life for %v", worst)
+		}
+		b.answersAre(t, "applied 7 t7", "applied 8 t8")
+		at := b.fleet.on("config/accepted")[1].at
+		if took := at.Sub(b.fleet.on("config/accepted")[0].at); took < 40*time.Second {
+			t.Errorf("it was kept after %v, before the host was done", took)
+		}
+		b.stop()
+
+		began := time.Now()
+		b = startBox(t, b.dir, prepare)
+		<-b.Ready()
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("the start took %v", took)
+		}
+		if b.engine.last().Flows[0].Outputs[0].Name != "b" {
+			t.Error("media waits for the host")
+		}
+	})
+}
