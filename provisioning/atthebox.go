@@ -8,20 +8,23 @@ import (
 
 // The documents that are for people at the box alone.
 
-// saved is the newest configuration that the store holds, redacted: the one in
-// force, but for a commit that is pending.
-func (a *Agent) saved() (json.RawMessage, bool) {
+// saved is the configuration that so many came after in the store, redacted: 0
+// is the one in force, but for a commit that is pending.
+func (a *Agent) saved(n int) (json.RawMessage, bool) {
 	records, err := a.o.Store.Records()
 	if err != nil {
 		a.log.Error("stored configurations cannot be read", "error", err)
 		return nil, false
 	}
 	document := factory().document
-	if len(records) > 0 {
-		if document, err = config.Parse(records[0].Document, a.storedOptions()); err != nil {
-			a.log.Error("the newest stored configuration cannot be read", "error", err)
+	switch {
+	case n < len(records):
+		if document, err = config.Parse(records[n].Document, a.storedOptions()); err != nil {
+			a.log.Error("a stored configuration cannot be read", "version", records[n].Version, "error", err)
 			return nil, false
 		}
+	case n > 0:
+		return nil, false
 	}
 	return document.RedactedDesired(), true
 }
@@ -33,13 +36,7 @@ func (a *Agent) commits() (json.RawMessage, bool) {
 		a.log.Error("stored configurations cannot be read", "error", err)
 		return nil, false
 	}
-	all := config.Commits{Commits: []config.PastCommit{}}
-	if c := a.commit.shown.Load(); c != nil {
-		all.Pending = &config.PendingCommit{
-			ID: c.ID, Version: c.Record.Version, Origin: c.Record.Origin, By: c.Record.By, Comment: c.Record.Comment,
-			ConfirmBy: c.ConfirmBy, How: c.How,
-		}
-	}
+	all := config.Commits{Pending: a.commit.public.Load().shown(), Commits: []config.PastCommit{}}
 	for n, r := range records {
 		all.Commits = append(all.Commits, config.PastCommit{
 			N: n, Version: r.Version, Origin: r.Origin, By: r.By, Comment: r.Comment,

@@ -3,6 +3,8 @@ package provisioning
 import (
 	"context"
 	"encoding/json"
+	"strconv"
+	"strings"
 
 	"sluice/device/control"
 	"sluice/provisioning/config"
@@ -25,7 +27,7 @@ func (a *Agent) Document(name string) (json.RawMessage, bool) {
 		}
 		return marshal(a.status()), true
 	case "saved":
-		return a.saved()
+		return a.saved(0)
 	case "commits":
 		return a.commits()
 	case "fleet":
@@ -36,6 +38,12 @@ func (a *Agent) Document(name string) (json.RawMessage, bool) {
 		return marshal(a.consoleDocument()), true
 	case "reported", "state", "update":
 		return a.board.get(name)
+	}
+	// saved-1 is the one before saved.
+	if back, ok := strings.CutPrefix(name, "saved-"); ok {
+		if n, err := strconv.ParseUint(back, 10, 16); err == nil {
+			return a.saved(int(n))
+		}
 	}
 	return nil, false
 }
