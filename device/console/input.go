@@ -110,8 +110,7 @@ var errTimeout = errors.New("nothing was typed")
 // next returns the next key, or why there is none. What was typed before a
 // hang-up is returned first.
 func (in *input) next(ctx context.Context, within time.Duration) (key, error) {
-	timer := time.NewTimer(within)
-	defer timer.Stop()
+	var expired <-chan time.Time
 	for {
 		if ctx.Err() != nil {
 			return 0, ctx.Err()
@@ -130,17 +129,22 @@ func (in *input) next(ctx context.Context, within time.Duration) (key, error) {
 		if err != nil {
 			return 0, err
 		}
-		expired := false
+		if expired == nil {
+			timer := time.NewTimer(within)
+			defer timer.Stop()
+			expired = timer.C
+		}
+		late := false
 		select {
 		case <-in.arrived:
 		case <-ctx.Done():
-		case <-timer.C:
-			expired = true
+		case <-expired:
+			late = true
 		}
 		in.mu.Lock()
 		in.waiting = false
 		in.mu.Unlock()
-		if expired {
+		if late {
 			return 0, errTimeout
 		}
 	}

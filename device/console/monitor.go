@@ -78,7 +78,7 @@ func (s *session) monitorFlows(ctx context.Context) error {
 
 // picture is a screen of what is going on, one line for each input and output.
 func (s *session) picture(v *view) []string {
-	lines := []string{cut(clock(s.o.Now())+" UTC  "+v.summary()+"  (any key ends it)", s.width)}
+	lines := []string{cut(clock(s.o.Now())+"  "+strings.TrimSuffix(v.summary(), ": show alarms")+"  any key ends it", s.width)}
 	t := table{head: []string{"FLOW/ITEM", "", "STATE", "SINCE", "BITRATE", "LOST", "RTT", "PEERS"}}
 	row := func(i item, direction, peers string) {
 		lost, rtt := "-", "-"
