@@ -45,6 +45,17 @@ type commit struct {
 	failed   time.Time // when it was confirmed and could not be stored
 }
 
+// shown is what others see of a commit; nil of none.
+func (c *commit) shown() *config.PendingCommit {
+	if c == nil {
+		return nil
+	}
+	return &config.PendingCommit{
+		ID: c.ID, Version: c.Record.Version, Origin: c.Record.Origin, By: c.Record.By, Comment: c.Record.Comment,
+		ConfirmBy: c.ConfirmBy, How: c.How,
+	}
+}
+
 // needsCommit returns how a document has to be committed, or nil.
 func (a *Agent) needsCommit(next *inForce) *commit {
 	c := &commit{began: time.Now()}

@@ -133,6 +133,9 @@ func TestCommitIsConfirmed(t *testing.T) {
 				b.publishLater(committed(8, "b"))
 				b.saysIs(t, "8 pending_confirm 8 b")
 				b.pendingIs(t, "c8 8 explicit")
+				if id := field(t, b.fleet.last("config/reported"), "commit", "id"); id != "c8" {
+					t.Errorf("the commit in reported is %v", id)
+				}
 				at := field(t, b.fleet.last("config/accepted"), "confirm_by")
 				if want := stamp(time.Now().Add(time.Minute)).Format(time.RFC3339); at != want {
 					t.Errorf("confirm_by is %v, want %s", at, want)
@@ -154,6 +157,9 @@ func TestCommitIsConfirmed(t *testing.T) {
 				confirm(t, b)
 				b.saysIs(t, "8 applied 6 b")
 				b.pendingIs(t, "none")
+				if c := field(t, b.fleet.last("config/reported"), "commit"); c != nil {
+					t.Errorf("the commit in reported is %v", c)
+				}
 				if got := b.stored(t); !slices.Equal(got, []uint64{8, 7}) {
 					t.Errorf("stored are %d", got)
 				}

@@ -203,9 +203,13 @@ func TestConfirmedAndNotStored(t *testing.T) {
 				})
 				b.publish(document(7, "a", ""))
 				s.fail = true
+				s.saves = 0
 				b.publishLater(moved(8, "b", "wan0"))
 				time.Sleep(time.Minute)
 				b.saysIs(t, "8 pending_confirm 8 b")
+				if s.saves < 3 || s.saves > 13 { // each wears the flash
+					t.Errorf("in a minute it was tried %d times", s.saves)
+				}
 				if mends {
 					s.fail = false
 				}

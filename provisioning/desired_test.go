@@ -241,10 +241,12 @@ func TestRemembersWithoutBroker(t *testing.T) {
 // failingStore cannot be written.
 type failingStore struct {
 	*store.Store
-	fail bool
+	fail  bool
+	saves int
 }
 
 func (s *failingStore) Save(r store.Record) error {
+	s.saves++
 	if s.fail {
 		return errors.New("no space left on device")
 	}

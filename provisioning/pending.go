@@ -40,15 +40,15 @@ type rolledBack struct {
 // the goroutine of Run.
 type commits struct {
 	now     *commit
-	gone    []rolledBack // the newest first
-	unsaved bool         // gone is not stored
-	settled settled      // the last that is no longer pending
-	shown   atomic.Pointer[commit]
+	gone    []rolledBack           // the newest first
+	unsaved bool                   // gone is not stored
+	settled settled                // the last that is no longer pending
+	public  atomic.Pointer[commit] // now, for other goroutines
 }
 
 func (s *commits) set(c *commit) {
 	s.now = c
-	s.shown.Store(c)
+	s.public.Store(c)
 }
 
 // holdsFleet tells whether the fleet's documents have to wait. They do for a

@@ -21,15 +21,16 @@ func (a *Agent) report() {
 	case a.network.trouble() != "", !r.Time.Before(a.health.appliedAt) && degraded(r):
 		status = config.StatusDegraded
 	}
+	commit := a.commit.now.shown()
 	urls := playback(r)
-	said := fmt.Sprint(f.version(), f.desired, f.origin, f.digest, status, urls.said)
+	said := fmt.Sprint(f.version(), f.desired, f.origin, f.digest, status, commit != nil, urls.said)
 	if said == a.health.reported {
 		return
 	}
 	a.health.reported = said
 	body := marshal(config.Reported{
 		Schema: config.Schema, Version: f.version(), DesiredVersion: f.desired,
-		Status: status, Origin: f.origin, Digest: f.digest,
+		Status: status, Origin: f.origin, Digest: f.digest, Commit: commit,
 		State: f.document.RedactedState(urls.of), Timestamp: now(),
 	})
 	a.retainBody("config/reported", body)

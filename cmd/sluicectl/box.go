@@ -15,7 +15,7 @@ import (
 // A box is a box that can be looked at and changed, wherever it is.
 type box interface {
 	// Document returns the current body of a topic: desired, reported, state,
-	// telemetry, info, status or schema. None holds a secret.
+	// telemetry, info, status or schema; or commits. None holds a secret.
 	Document(ctx context.Context, name string) (json.RawMessage, error)
 	// Peek is Document for what is good to have: it does not wait for a body
 	// that is not there yet.
@@ -24,6 +24,10 @@ type box interface {
 	// without a version gets the next one. The error of a refusal is a
 	// *config.Rejected.
 	Apply(ctx context.Context, document []byte) (config.Accepted, error)
+	// Settle confirms or cancels the commit that is pending: the one of that id,
+	// or whichever it is where that is empty. It returns the version in force
+	// then.
+	Settle(ctx context.Context, action, id string) (version uint64, err error)
 	// Request asks for an action and waits for its answer.
 	Request(ctx context.Context, name string, data any) (json.RawMessage, error)
 	// Watch calls each with the documents as they are, and then with every one
@@ -73,6 +77,18 @@ func (b *socketBox) Request(ctx context.Context, name string, data any) (json.Ra
 		return nil, err
 	}
 	return response(status, got)
+}
+
+func (b *socketBox) Settle(ctx context.Context, action, id string) (uint64, error) {
+	body, err := b.Request(ctx, "commit-"+action, map[string]string{"id": id})
+	if err != nil {
+		return 0, err
+	}
+	var is struct {
+		Version uint64 `json:"version"`
+	}
+	err = json.Unmarshal(body, &is)
+	return is.Version, err
 }
 
 func (b *socketBox) Watch(ctx context.Context, each func(string, json.RawMessage) error) error {

@@ -138,8 +138,11 @@ func (b *brokerBox) answer(m mqtt.Message) {
 // come yet. The schema is on no topic: it is this program's own, of the version
 // that the document names.
 func (b *brokerBox) Document(ctx context.Context, name string) (json.RawMessage, error) {
-	if name == "schema" {
+	switch name {
+	case "schema":
 		return config.JSONSchema(), nil
+	case "commits":
+		return b.commits(ctx)
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
@@ -202,7 +205,12 @@ func (b *brokerBox) Apply(ctx context.Context, document []byte) (config.Accepted
 	if len(body) > config.MaxDocument {
 		return config.Accepted{}, fmt.Errorf("the document is larger than %d KiB", config.MaxDocument>>10)
 	}
-	r, err := b.ask(ctx, token, mqtt.Message{Topic: b.topic("config/desired"), Payload: body, QoS: 1, Retained: true})
+	version := doc["version"]
+	r, err := b.ask(ctx, token, mqtt.Message{Topic: b.topic("config/desired"), Payload: body, QoS: 1, Retained: true}, func() bool {
+		// The box may be making its session anew, to see whether it can.
+		c := b.pending()
+		return c != nil && c.How == "session" && fmt.Sprint(c.Version) == fmt.Sprint(version)
+	})
 	if err != nil {
 		return config.Accepted{}, err
 	}
@@ -237,15 +245,63 @@ func (b *brokerBox) Request(ctx context.Context, name string, data any) (json.Ra
 	if err != nil {
 		return nil, err
 	}
-	r, err := b.ask(ctx, transaction, mqtt.Message{Topic: b.topic("request/" + name), Payload: body, QoS: 1})
+	r, err := b.ask(ctx, transaction, mqtt.Message{Topic: b.topic("request/" + name), Payload: body, QoS: 1}, nil)
 	if err != nil {
 		return nil, err
 	}
 	return response(0, r.body)
 }
 
-// ask publishes and waits for what carries the key.
-func (b *brokerBox) ask(ctx context.Context, key string, m mqtt.Message) (reply, error) {
+// pending is the commit that is pending, as the box reports it, or nil.
+func (b *brokerBox) pending() *config.PendingCommit {
+	body, _ := b.get("reported")
+	var is config.Reported
+	if body == nil || json.Unmarshal(body, &is) != nil {
+		return nil
+	}
+	return is.Commit
+}
+
+// commits is what can be known of them from afar: the one that is pending.
+func (b *brokerBox) commits(ctx context.Context) (json.RawMessage, error) {
+	if _, err := b.Document(ctx, "reported"); err != nil {
+		return nil, err
+	}
+	return json.Marshal(config.Commits{Pending: b.pending(), Commits: []config.PastCommit{}})
+}
+
+// Settle publishes a confirmation, and waits for the box to answer it.
+func (b *brokerBox) Settle(ctx context.Context, action, id string) (uint64, error) {
+	if id == "" {
+		if _, err := b.Document(ctx, "reported"); err != nil {
+			return 0, err
+		}
+		c := b.pending()
+		if c == nil {
+			return 0, errors.New("no commit is pending")
+		}
+		id = c.ID
+	}
+	_, token, err := newRequest(nil, 0)
+	if err != nil {
+		return 0, err
+	}
+	body, err := json.Marshal(config.Confirm{ID: id, Action: action, ClientToken: token})
+	if err != nil {
+		return 0, err
+	}
+	r, err := b.ask(ctx, token, mqtt.Message{Topic: b.topic("config/confirm"), Payload: body, QoS: 1}, nil)
+	if err != nil {
+		return 0, err
+	}
+	a, err := answer(r.topic == b.topic("config/accepted"), r.body)
+	return a.Version, err
+}
+
+// ask publishes and waits for what carries the key, once more and again where
+// the box is known to be busy with it.
+func (b *brokerBox) ask(ctx context.Context, key string, m mqtt.Message, busy func() bool) (reply, error) {
+	whole := ctx
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
 	ch := make(chan reply, 1)
@@ -260,14 +316,20 @@ func (b *brokerBox) ask(ctx context.Context, key string, m mqtt.Message) (reply,
 	if err := b.client.Publish(ctx, m); err != nil {
 		return reply{}, err
 	}
-	select {
-	case r := <-ch:
-		return r, nil
-	case <-ctx.Done():
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	for {
+		select {
+		case r := <-ch:
+			return r, nil
+		case <-ctx.Done():
+		}
+		if whole.Err() != nil {
+			return reply{}, whole.Err()
+		}
+		if busy == nil || !busy() {
 			return reply{}, fmt.Errorf("box %s does not answer%s", b.device, b.presence())
 		}
-		return reply{}, ctx.Err()
+		ctx, cancel = context.WithTimeout(whole, b.timeout)
+		defer cancel()
 	}
 }
 

@@ -15,15 +15,22 @@ import (
 )
 
 func (c *command) apply() *cobra.Command {
-	return &cobra.Command{
+	var confirm time.Duration
+	cmd := &cobra.Command{
 		Use: "apply FILE", Short: "Apply a whole document",
 		Long: `Apply a whole desired document, - for standard input. Without a version it
-takes the next one.`,
+takes the next one. With --confirm the box goes back to what is in force now
+unless 'sluicectl confirm' comes within that time.`,
 		Args: argsBetween(1, 1, "one FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			body, err := c.readFile(args[0])
 			if err != nil {
 				return err
+			}
+			if cmd.Flags().Changed("confirm") {
+				if body, err = withCommit(body, confirm); err != nil {
+					return err
+				}
 			}
 			b, err := c.connect(cmd.Context())
 			if err != nil {
@@ -32,10 +39,12 @@ takes the next one.`,
 			return c.tell(b.Apply(cmd.Context(), body))
 		},
 	}
+	cmd.Flags().DurationVar(&confirm, "confirm", 0, "`time` to confirm it, 10s to 24h, before the box goes back")
+	return cmd
 }
 
 // documents are what get prints.
-var documents = []string{"desired", "reported", "state", "telemetry", "info", "status", "schema"}
+var documents = []string{"desired", "reported", "state", "telemetry", "info", "status", "schema", "commits"}
 
 func (c *command) get() *cobra.Command {
 	return &cobra.Command{

@@ -211,7 +211,7 @@ func (c *command) tellAccepted(a config.Accepted) {
 		if a.ConfirmBy != nil {
 			fmt.Fprintf(c.out, ", at the latest at %s", a.ConfirmBy.Local().Format(time.TimeOnly))
 		}
-		fmt.Fprintln(c.out, ".")
+		fmt.Fprintln(c.out, ": 'sluicectl commits' shows by what.")
 	case config.StatusSuperseded:
 		fmt.Fprintf(c.err, "sluicectl: version %d was not applied: a newer one came before its turn\n", a.Version)
 	default:

@@ -75,7 +75,33 @@ func script(t *testing.T, ctl func(stdin string, args ...string) result) {
 	ctl(`{"schema": "sluice.config/v1", "version": 9, "base_version": 3, "state": {}}`, "apply", "-").wants(t, 1, "refused", "Version 8 is in force")
 	ctl("not json", "apply", "-").wants(t, 1)
 
-	ctl("", "status").wants(t, 0, "Box       test-box, amd64, sluiced 1.2.3", "version 8, applied", "lan0    lo   ready", "stage/wall")
+	// One that must be confirmed goes back, or stays.
+	ctl("", "commits").wants(t, 0, "No commit is pending.")
+	ctl("", "confirm").wants(t, 1, "no commit is pending")
+	ctl("", "apply", "--confirm", "1s", "-").wants(t, 2, "10s to 24h")
+	ctl("not json", "apply", "--confirm", "1m", "-").wants(t, 1)
+	pending := func(name string, version int) string {
+		state := strings.Replace(string(reported().State), `"name": "`, `"name": "`+name, 1)
+		doc := fmt.Sprintf(`{"schema": "sluice.config/v1", "version": %d, "state": %s}`, version, state)
+		ctl(doc, "apply", "--confirm", "1m", "-").wants(t, 0, fmt.Sprintf("Version %d is in force until it is confirmed", version))
+		var all config.Commits
+		check(t, json.Unmarshal([]byte(ctl("", "commits", "--json").out), &all))
+		if all.Pending == nil || all.Pending.Version != uint64(version) {
+			t.Fatalf("pending is %+v", all.Pending)
+		}
+		ctl("", "commits").wants(t, 0, fmt.Sprintf("Version %d goes back at ", version), all.Pending.ID)
+		return all.Pending.ID
+	}
+	id := pending("New ", 9)
+	ctl("", "cancel", "another").wants(t, 1, `"another" is not pending`)
+	ctl("", "output", "enable", "stage/wall").wants(t, 1, "confirm or cancel it first")
+	ctl("", "cancel", id).wants(t, 0, "Version 8 is in force again.")
+	eventually(t, "version 8 is in force again", func() bool { r := reported(); return r.Version == 8 && r.Status == "rolled_back" })
+	pending("New ", 10)
+	ctl("", "confirm").wants(t, 0, "Version 10 stays in force.")
+	eventually(t, "version 10 is kept", func() bool { r := reported(); return r.Version == 10 && r.Status == "applied" })
+
+	ctl("", "status").wants(t, 0, "Box       test-box, amd64, sluiced 1.2.3", "version 10, applied", "lan0    lo   ready", "stage/wall")
 	ctl("", "uplinks").wants(t, 0, "127.0.0.1")
 	ctl("", "test", "link", "lan0").wants(t, 0, "link through lan0 (lo): ok")
 	ctl("", "test", "link", "wan9").wants(t, 1, "not configured")

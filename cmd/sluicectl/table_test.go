@@ -36,6 +36,8 @@ func (s still) Apply(context.Context, []byte) (config.Accepted, error) {
 	return config.Accepted{}, errors.New("nothing changes")
 }
 
+func (still) Settle(context.Context, string, string) (uint64, error) { return 0, nil }
+
 func (s still) Request(context.Context, string, any) (json.RawMessage, error) {
 	return nil, errors.New("nothing happens")
 }

@@ -97,7 +97,8 @@ type Confirm struct {
 }
 
 // Reported is what is in force: config/reported. State is Settings with every
-// secret as {"set": true} and every output with its playback_urls.
+// secret as {"set": true} and every output with its playback_urls. Commit is
+// there while the status is pending_confirm.
 type Reported struct {
 	Schema         string          `json:"schema"`
 	Version        uint64          `json:"version"`
@@ -105,6 +106,7 @@ type Reported struct {
 	Status         string          `json:"status"`
 	Origin         string          `json:"origin"`
 	Digest         string          `json:"digest"`
+	Commit         *PendingCommit  `json:"commit,omitempty"`
 	State          json.RawMessage `json:"state"`
 	Timestamp      time.Time       `json:"timestamp"`
 }
