@@ -136,10 +136,14 @@ func (c *candidate) nodes(v verb, path []string) []*node {
 	if v.purpose == edit.ToSet && (kind == edit.Scalar || kind == edit.List) {
 		return c.value(v, path, kind, words)
 	}
+	room := c.width - 2*len(gap)
+	for _, w := range words {
+		room = min(room, c.width-2*len(gap)-columns(w.Text))
+	}
 	var out []*node
 	for _, w := range words {
 		here := append(slices.Clone(path), w.Text)
-		n := &node{word: w.Text, help: w.Help}
+		n := &node{word: w.Text, help: helpOf(w, room)}
 		if w.Open { // what is made has the same fields, whatever it is called
 			n.word, n.arg = "", w.Text
 			n.check = func(value string) error { return c.tree.Check(v.purpose, append(slices.Clone(path), value)) }
@@ -185,4 +189,16 @@ func (c *candidate) unused(path []string) string {
 		name += "x"
 	}
 	return name
+}
+
+// helpOf writes the help of a field on what is left of a line.
+func helpOf(w edit.Word, room int) string {
+	facts := ""
+	if w.Facts != "" {
+		facts = " (" + w.Facts + ")"
+	}
+	if left := room - columns(facts); columns(w.Help) > left && left > room/3 {
+		return cut(w.Help, left) + facts
+	}
+	return cut(w.Help+facts, room)
 }

@@ -3,6 +3,7 @@ package console
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"sluice/device/console/edit"
 )
@@ -365,4 +366,59 @@ func TestConfigureCompletion(t *testing.T) {
 			t.Errorf("%s?: port is of a listener:\n%s", line, told)
 		}
 	}
+}
+
+// The screens of a change, as docs/console.md shows them.
+func TestConfigureScreens(t *testing.T) {
+	b := newMemoryBox(t, vanState)
+	b.faults = func(state string) []fault {
+		if strings.Contains(state, `"wan7"`) {
+			return []fault{{Pointer: "/state/flows/0/outputs/0/uplink", Message: `there is no uplink "wan7": did you mean wan0?`}}
+		}
+		return nil
+	}
+	s := sit(t, Options{Client: b, Name: "anna", Now: func() time.Time { return b.now }})
+	s.expect("> ")
+	s.do("terminal dumb", "> ")
+	begin := len(s.shown()) - len("van-3> ")
+	s.do("configure", "# ")
+	s.do("edit flows stage outputs hub", "# ")
+	s.do("show", "# ")
+	s.do("set srt latency_ms 20000", "# ")
+	s.do("set srt latency_ms 300", "# ")
+	s.do("set uplink wan7", "# ")
+	s.send("set srt passphrase\r")
+	s.expect("passphrase: ")
+	s.send("battery staple\r")
+	s.expect("again: ")
+	s.do("battery staple", "# ")
+	s.do("top", "# ")
+	s.do("compare", "# ")
+	s.do("commit confirmed 5", "# ")
+	s.do("set flows stage outputs hub uplink wan0", "# ")
+	s.do("commit confirmed 5 comment \"longer latency\"", "# ")
+	s.do("confirm", "# ")
+	s.do("exit", "> ")
+	text := strings.ReplaceAll(s.shown()[begin:], "\r\n", "\n")
+	for line := range strings.Lines(text) {
+		if n := columns(strings.TrimSuffix(line, "\n")); n > 80 {
+			t.Errorf("a line of %d columns: %s", n, line)
+		}
+	}
+	golden(t, "configure", text[:strings.LastIndexByte(text, '\n')+1])
+	// What can follow is one screen, too.
+	begin = len(s.shown()) - len("van-3> ")
+	s.do("configure", "# ")
+	s.send("set flows stage outputs hub srt ?")
+	s.expect("hub srt ")
+	s.expect("hub srt ")
+	s.send("\x15")
+	s.do("exit", "> ")
+	help := strings.ReplaceAll(s.shown()[begin:], "\r\n", "\n")
+	help = help[strings.Index(help, "srt ")+4:]
+	help = strings.TrimLeft(help[:strings.LastIndex(help, "van-3# set")], "?\n")
+	if n := strings.Count(help, "\n"); n > 23 {
+		t.Errorf("help of %d lines", n)
+	}
+	golden(t, "configure-help", help)
 }

@@ -53,9 +53,8 @@ func newMemoryBox(t testing.TB, state string) *memoryBox {
 		now: time.Date(2026, 11, 26, 10, 0, 0, 0, time.UTC), version: 7, user: "anna",
 		documents: map[string]string{
 			"schema": string(schema), "info": boxInfo,
-			"console": `{"name": "van-3", "serial_number": "SL-0042", "model": "SL-4", "version": "0.9"}`,
-			"fleet":   `{"broker": "", "state": "init"}`,
-			"state":   `{"uplinks": [], "flows": [], "alarms": []}`, "telemetry": `{}`, "status": `{"state": "ready"}`,
+			"fleet": `{"broker": "", "state": "init"}`,
+			"state": `{"uplinks": [], "flows": [], "alarms": []}`, "telemetry": `{}`, "status": `{"state": "ready"}`,
 		},
 	}
 	check(t, json.Unmarshal([]byte(state), &b.force))
@@ -143,6 +142,12 @@ func (b *memoryBox) Document(_ context.Context, name string) (json.RawMessage, e
 		return whole(b.force), nil
 	case "reported":
 		return encoded(map[string]any{"version": b.version, "status": "applied", "origin": "local", "state": redacted(b.force)}), nil
+	case "console":
+		name := "van-3"
+		if d, ok := b.force["device"].(map[string]any); ok && d["hostname"] != nil {
+			name = fmt.Sprint(d["hostname"])
+		}
+		return encoded(map[string]any{"name": name, "serial_number": "SL-0042", "model": "SL-4", "version": "0.9"}), nil
 	case "saved":
 		return whole(b.stored[0]), nil
 	case "saved-1":

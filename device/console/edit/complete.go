@@ -18,8 +18,9 @@ const (
 
 // A Word is one that could come next.
 type Word struct {
-	Text string
-	Help string // one line
+	Text  string
+	Help  string // one line
+	Facts string // what it takes, and its default; for fields
 	// Open tells that Text is not to be typed: it stands for one of many, such
 	// as <1 to 65535>.
 	Open bool
@@ -109,7 +110,7 @@ func (t *Tree) follow(p Purpose, at child, item bool) []Word {
 	case Entries:
 		out := t.names(at, "")
 		if p == ToSet {
-			out = append(out, Word{"<name>", at.node.Description, true})
+			out = append(out, Word{Text: "<name>", Help: at.node.Description, Open: true})
 		}
 		return out
 	case List:
@@ -146,11 +147,11 @@ func (t *Tree) fieldWords(p Purpose, at child, item bool) (out []Word) {
 		case p == ToEnter && k != Fields && k != Items:
 			continue
 		}
-		help := f.node.help()
+		help := f.node.Description
 		if p == ToSet && f.required && !there {
 			help = "needed: " + help
 		}
-		out = append(out, Word{Text: f.name, Help: help})
+		out = append(out, Word{Text: f.name, Help: help, Facts: f.node.facts()})
 	}
 	return out
 }
@@ -174,7 +175,7 @@ func (t *Tree) itemWords(p Purpose, at child) []Word {
 	if n.Form != "" {
 		help += " (" + n.Form + ")"
 	}
-	return append(out, Word{"<" + k + ">", help, true})
+	return append(out, Word{Text: "<" + k + ">", Help: help, Open: true})
 }
 
 // names returns what a list or map has, with the named field as help.
@@ -245,7 +246,7 @@ func (t *Tree) valueWords(name string, n *node, now any) (out []Word) {
 	if d := n.preset(); d != "" {
 		help += " (default " + d + ")"
 	}
-	add(Word{"<" + what + ">", help, true})
+	add(Word{Text: "<" + what + ">", Help: help, Open: true})
 	return out
 }
 

@@ -65,8 +65,12 @@ func TestCompletionHelps(t *testing.T) {
 		{"flows stage outputs hub srt mode", "caller", "as it is"},
 	} {
 		for _, w := range tree.Complete(ToSet, strings.Fields(c.line), "") {
-			if w.Text == c.word && w.Help != c.want {
-				t.Errorf("%s %s: %q, want %q", c.line, c.word, w.Help, c.want)
+			help := w.Help
+			if w.Facts != "" {
+				help += " (" + w.Facts + ")"
+			}
+			if w.Text == c.word && help != c.want {
+				t.Errorf("%s %s: %q, want %q", c.line, c.word, help, c.want)
 			}
 			if strings.Contains(w.Help, "\n") {
 				t.Errorf("%s %s: %q is more than a line", c.line, w.Text, w.Help)

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // A field is one that an object has with the values that it holds now.
@@ -110,26 +109,22 @@ func key(item *node) string {
 	return ""
 }
 
-// help says in one line what a field is and takes.
-func (n *node) help() string {
-	var facts []string
-	takes := n.takes()
+// facts says in a few words what a field takes, and its default.
+func (n *node) facts() string {
+	if n.ReadOnly {
+		return "only reported"
+	}
+	takes, preset := n.takes(), n.preset()
 	if n.Unit != "" && takes != "" && len(n.Enum) == 0 {
 		takes += " " + n.Unit
 	}
-	if takes != "" {
-		facts = append(facts, takes)
+	if preset != "" && takes != "" {
+		takes += ", "
 	}
-	if d := n.preset(); d != "" {
-		facts = append(facts, "default "+d)
+	if preset != "" {
+		takes += "default " + preset
 	}
-	if n.ReadOnly {
-		facts = []string{"only reported"}
-	}
-	if len(facts) == 0 {
-		return n.Description
-	}
-	return strings.TrimSpace(n.Description + " (" + strings.Join(facts, ", ") + ")")
+	return takes
 }
 
 // takes says shortly which values a scalar takes, "" for any.
