@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -18,6 +19,9 @@ const ipv6MulticastAll = 29
 type option struct {
 	name                 string
 	level, option, value int
+	// spare is what a socket can do without: a kernel that does not know it is
+	// too old for it (all do from 4.20 on), or emulated.
+	spare bool
 }
 
 // setUp sets every option of a new socket.
@@ -29,8 +33,8 @@ func (c *Conn) setUp(fd int, o Options) error {
 	c.six = domain == unix.AF_INET6
 	c.whole = !segments(fd)
 	required := []option{
-		{"SO_TIMESTAMPNS", unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1},
-		{"SO_RXQ_OVFL", unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1},
+		{"SO_TIMESTAMPNS", unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1, true}, // it is the time of reading then
+		{"SO_RXQ_OVFL", unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1, true},       // what did not fit is not counted then
 	}
 	var optional []option
 	if c.six {
@@ -41,7 +45,8 @@ func (c *Conn) setUp(fd int, o Options) error {
 		required = append(required, c.v4(o)...)
 	}
 	for _, s := range required {
-		if err := unix.SetsockoptInt(fd, s.level, s.option, s.value); err != nil {
+		err := unix.SetsockoptInt(fd, s.level, s.option, s.value)
+		if err != nil && (!s.spare || !errors.Is(err, unix.ENOPROTOOPT)) {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
@@ -57,34 +62,34 @@ func (c *Conn) setUp(fd int, o Options) error {
 }
 
 // v4 are the options of IPv4. A socket hears only the groups that it has
-// joined itself.
+// joined itself, where the kernel can have it so.
 func (c *Conn) v4(o Options) []option {
 	options := []option{
-		{"IP_PKTINFO", unix.IPPROTO_IP, unix.IP_PKTINFO, 1},
-		{"IP_MULTICAST_ALL", unix.IPPROTO_IP, unix.IP_MULTICAST_ALL, 0},
-		{"IP_TOS", unix.IPPROTO_IP, unix.IP_TOS, o.DSCP << 2},
+		{"IP_PKTINFO", unix.IPPROTO_IP, unix.IP_PKTINFO, 1, false},
+		{"IP_MULTICAST_ALL", unix.IPPROTO_IP, unix.IP_MULTICAST_ALL, 0, true},
+		{"IP_TOS", unix.IPPROTO_IP, unix.IP_TOS, o.DSCP << 2, false},
 	}
 	if o.TTL > 0 {
 		options = append(options,
-			option{"IP_TTL", unix.IPPROTO_IP, unix.IP_TTL, o.TTL},
-			option{"IP_MULTICAST_TTL", unix.IPPROTO_IP, unix.IP_MULTICAST_TTL, o.TTL})
+			option{"IP_TTL", unix.IPPROTO_IP, unix.IP_TTL, o.TTL, false},
+			option{"IP_MULTICAST_TTL", unix.IPPROTO_IP, unix.IP_MULTICAST_TTL, o.TTL, false})
 	}
 	return options
 }
 
 func (c *Conn) v6(o Options) []option {
 	options := []option{
-		{"IPV6_RECVPKTINFO", unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1},
-		{"IPV6_MULTICAST_ALL", unix.IPPROTO_IPV6, ipv6MulticastAll, 0},
-		{"IPV6_TCLASS", unix.IPPROTO_IPV6, unix.IPV6_TCLASS, o.DSCP << 2},
+		{"IPV6_RECVPKTINFO", unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1, false},
+		{"IPV6_MULTICAST_ALL", unix.IPPROTO_IPV6, ipv6MulticastAll, 0, true},
+		{"IPV6_TCLASS", unix.IPPROTO_IPV6, unix.IPV6_TCLASS, o.DSCP << 2, false},
 	}
 	if o.TTL > 0 {
 		options = append(options,
-			option{"IPV6_UNICAST_HOPS", unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, o.TTL},
-			option{"IPV6_MULTICAST_HOPS", unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS, o.TTL})
+			option{"IPV6_UNICAST_HOPS", unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, o.TTL, false},
+			option{"IPV6_MULTICAST_HOPS", unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS, o.TTL, false})
 	}
 	if c.index != 0 {
-		options = append(options, option{"IPV6_MULTICAST_IF", unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_IF, c.index})
+		options = append(options, option{"IPV6_MULTICAST_IF", unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_IF, c.index, true})
 	}
 	return options
 }
