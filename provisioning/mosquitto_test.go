@@ -282,6 +282,7 @@ func (b *realBox) inForceName() string {
 // goes and comes back without its memory, and a restart of the box while it
 // is away: the last good document is always in force.
 func TestMosquitto(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	m := newMosquitto(t)
 	dir := filepath.Join(t.TempDir(), "state")
 	b := startRealBox(t, dir, "mqtt://127.0.0.1:"+m.port, boxPassword)

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"sluice/device/control"
+	"sluice/test/harness"
 )
 
 // output is what the daemon prints, read while it runs.
@@ -220,6 +221,7 @@ func TestEndsWhileItWatches(t *testing.T) {
 }
 
 func TestMetrics(t *testing.T) {
+	harness.NeedRules(t)
 	p := start(t, "--metrics", "127.0.0.1:0")
 	defer p.end(t)
 	input, err := net.ListenPacket("udp4", "127.0.0.1:0")

@@ -9,11 +9,13 @@ import (
 	"time"
 
 	"sluice/device/control"
+	"sluice/test/harness"
 )
 
 // What the service manager is told to be ready is ready: what was stored is in
 // force, and every listener answers.
 func TestReadyMeansBound(t *testing.T) {
+	harness.NeedRules(t)
 	state := t.TempDir()
 	p := start(t, "--state", state)
 	// More than the box starts at once.

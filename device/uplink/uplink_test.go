@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sluice/relay/endpoint"
+	"sluice/test/harness"
 )
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -98,6 +99,7 @@ func TestParseServers(t *testing.T) {
 }
 
 func TestLoopback(t *testing.T) {
+	harness.NeedRules(t)
 	m := New([]Local{{"lan0", "lo"}, {"wan0", "nosuchnic0"}}, quiet())
 	if m.Default() != "lan0" {
 		t.Errorf("the default is %q, want the first local role", m.Default())
@@ -159,6 +161,7 @@ func TestNoNICMeansNoSocket(t *testing.T) {
 }
 
 func TestSet(t *testing.T) {
+	harness.NeedRules(t)
 	m := New([]Local{{"lan0", "lo"}}, quiet())
 	held := m.Get("wan0") // before it is configured
 	configs := []Config{
@@ -189,6 +192,7 @@ func TestSet(t *testing.T) {
 }
 
 func TestNameserver(t *testing.T) {
+	harness.NeedRules(t)
 	m := New([]Local{{"lan0", "lo"}}, quiet())
 	m.Set([]Config{
 		{Name: "wan0", Match: &Match{Interface: "nosuchnic0"}, Nameservers: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}},

@@ -7,10 +7,13 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+
+	"sluice/relay/relaytest"
 )
 
 // Sessions that break leave neither goroutines nor descriptors behind.
 func TestSessionsLeaveNothingBehind(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	b := startBroker(t, "", nil, false)
 	descriptors := func() int {
 		all, err := os.ReadDir("/proc/self/fd")

@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"fmt"
+	"math"
 	"testing"
 	"time"
 )
@@ -72,7 +73,7 @@ func TestBackoffIsExponentialWithFullJitter(t *testing.T) {
 			t.Errorf("after %d failures: only between %v and %v of %v", round, low, high, bound)
 		}
 	}
-	b.failures = 1 << 40
+	b.failures = math.MaxInt
 	if d := b.next(); d < 0 || d > time.Minute {
 		t.Errorf("after very many: %v", d)
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sluice/relay/endpoint"
+	"sluice/relay/relaytest"
 )
 
 // brisk are pauses that are soon over, and a proof that takes longer.
@@ -86,6 +87,7 @@ func TestNeitherThere(t *testing.T) {
 // TestFlapping has a first destination that comes and goes: the second stays
 // until the first holds, for longer each time, until it has been well for long.
 func TestFlapping(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	in(t, Backup, 2, func(w *world) {
 		w.Retry = brisk
 		w.run()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sluice/relay/endpoint"
+	"sluice/relay/relaytest"
 )
 
 func TestRetryPause(t *testing.T) {
@@ -39,6 +40,7 @@ func TestRetryPause(t *testing.T) {
 // TestForgotten: the failures of a destination count until it has been
 // connected for a while.
 func TestForgotten(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	in(t, Both, 2, func(w *world) {
 		w.Retry = Retry{First: time.Second, Most: time.Hour, Refused: time.Second, Healthy: time.Minute, Proven: time.Second}
 		w.peers[0].refuse(errNobody)

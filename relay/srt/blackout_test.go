@@ -13,6 +13,7 @@ import (
 // the connection survives, what is older than the latency is lost and counted,
 // and nothing else.
 func TestCutPath(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	const latencyMS = 400
 	// forgotten is what no sender has any more; what is younger may be sent

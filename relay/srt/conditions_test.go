@@ -51,6 +51,7 @@ const (
 // TestConditions has a stream come over bad networks, whole: from libsrt and
 // to it. The sender calls.
 func TestConditions(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	wanted, limit := uint64(1000), 2*patience
 	if longTest() {

@@ -5,11 +5,13 @@ import (
 	"time"
 
 	"sluice/relay/endpoint"
+	"sluice/relay/relaytest"
 )
 
 // TestCrowd has as many viewers on one output as a configuration can allow.
 // The stream is thin: it is the number that counts.
 func TestCrowd(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	const crowd, each = 200, 50
 	out := runOutput(t, listenerConfig(), endpoint.Access{Max: crowd}, generated{every: 40 * time.Millisecond}.live(t))

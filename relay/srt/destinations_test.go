@@ -102,6 +102,7 @@ var vanished = []string{"peer_silent", "no_listener", "no_answer"}
 // TestBoth sends to two peers. One is killed and comes back: the other loses
 // nothing.
 func TestBoth(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	ports := [2]int{relaytest.FreePort(t), relaytest.FreePort(t)}
 	first, second := runHub(t, ports[0], 0), runHub(t, ports[1], 0)
@@ -139,6 +140,7 @@ func TestBoth(t *testing.T) {
 // TestBackup has the second destination take over from the first one that is
 // killed, until that is back.
 func TestBackup(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	ports := [2]int{relaytest.FreePort(t), relaytest.FreePort(t)}
 	untouched := countAt(t, ports[1])

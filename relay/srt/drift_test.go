@@ -54,6 +54,7 @@ func (s *stopwatch) quick(t *testing.T, of int) time.Duration {
 // TestDrift has libsrt send with a clock of another rate. The latency stays
 // what it was set to, and what is lost is made good to the end.
 func TestDrift(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	const latency = 2 * time.Second
 	const wanted = latency + oneWay

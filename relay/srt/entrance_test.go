@@ -47,6 +47,7 @@ func turnedAway(t *testing.T, in *receivingInput) string {
 }
 
 func TestMaxViewers(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	out := runOutput(t, listenerConfig(), endpoint.Access{Max: 2}, live(t))
 	port := out.port(t)
@@ -74,6 +75,7 @@ func TestMaxViewers(t *testing.T) {
 }
 
 func TestAllow(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	out := runOutput(t, listenerConfig(), anyone, live(t))
 	port := out.port(t)
@@ -95,6 +97,7 @@ func TestAllow(t *testing.T) {
 }
 
 func TestKick(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	out := runOutput(t, listenerConfig(), anyone, live(t))
 	port := out.port(t)

@@ -11,6 +11,7 @@ import (
 	"github.com/datarhei/gosrt/packet"
 
 	"sluice/relay/endpoint"
+	"sluice/relay/relaytest"
 )
 
 // A faulty half has a fault in one of its methods.
@@ -63,6 +64,7 @@ func (f *faulty) show(g *figures, at time.Duration) {
 // TestFault has connections of a loop panic, wherever they can: they end, and
 // another one loses nothing.
 func TestFault(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	in := []string{"control", "tick", "pump", "show", "finish", "close"}
 	out := runOutput(t, listenerConfig(), endpoint.Access{Max: len(in) + 1}, live(t))

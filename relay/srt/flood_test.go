@@ -103,6 +103,7 @@ func heap() uint64 {
 // its viewer loses nothing, another one gets in meanwhile, and memory,
 // goroutines and the log do not grow.
 func TestFloods(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	const most, ports = 50_000, 64 // of each kind
 	out := runOutput(t, keyed(listenerConfig(), 128), endpoint.Access{Max: 16}, live(t))
 	port := out.port(t)
@@ -167,6 +168,7 @@ func TestFloods(t *testing.T) {
 // TestHalfOpen has callers connect and be silent: no more than are allowed, and
 // for no longer than the idle timeout.
 func TestHalfOpen(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	const allowed, callers = 8, 24
 	out := runOutput(t, listenerConfig(), endpoint.Access{Max: allowed}, live(t))

@@ -104,6 +104,7 @@ func gosrtSend(t *testing.T) func(gosrt.Conn) {
 }
 
 func TestGosrt(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	cells := concurrent{t: t}
 	for _, bits := range []int{0, 128, 192, 256} {
@@ -153,6 +154,7 @@ func TestGosrt(t *testing.T) {
 // TestGosrtKeyLength: a caller of another key length adopts ours, which the
 // listener advertises; one that was not told is refused.
 func TestGosrtKeyLength(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	cells := concurrent{t: t}
 	for _, bits := range []int{128, 192, 256} {

@@ -81,6 +81,7 @@ func matrix(t *testing.T, run func(t *testing.T, p peer, mode string, bits int))
 }
 
 func TestInputFromPrograms(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	matrix(t, func(t *testing.T, p peer, mode string, bits int) {
 		var in *receivingInput
@@ -103,6 +104,7 @@ func TestInputFromPrograms(t *testing.T) {
 }
 
 func TestOutputToPrograms(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	matrix(t, func(t *testing.T, p peer, mode string, bits int) {
 		got := relaytest.NewVerifier(1)
@@ -129,6 +131,7 @@ func TestOutputToPrograms(t *testing.T) {
 }
 
 func TestOurselves(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	cells := concurrent{t: t}
 	for _, bits := range []int{0, 128, 192, 256} {

@@ -38,6 +38,7 @@ func manyTimes(t *testing.T, together int, f func()) {
 // TestDeadPort calls a port where nobody listens. Of so many calls some are not
 // told: hosts say so only so many times in a second.
 func TestDeadPort(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	port := relaytest.FreePort(t)
 	e, _ := env(t)
 	shared := NewTransport(e.Log)
@@ -52,6 +53,7 @@ func TestDeadPort(t *testing.T) {
 
 // TestComeAndGo connects to an output and disconnects.
 func TestComeAndGo(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	const together = 16
 	out := runOutput(t, listenerConfig(), endpoint.Access{Max: 200}, live(t))
 	port := out.port(t)

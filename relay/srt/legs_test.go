@@ -16,6 +16,7 @@ import (
 // TestOneRefuses has the first destination refuse the passphrase: the second
 // is used.
 func TestOneRefuses(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	port := relaytest.FreePort(t)
 	refusing := runInput(t, lock{secret: "another-passphrase", bits: 128}.config(patientListener()))
@@ -49,6 +50,7 @@ func TestOneRefuses(t *testing.T) {
 // TestStopOnBackup stops an output while the second destination serves: that
 // has the time to play everything, to the last byte.
 func TestStopOnBackup(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	ports := [2]int{relaytest.FreePort(t), relaytest.FreePort(t)}
 	second := runHub(t, ports[1], 0)
@@ -71,6 +73,7 @@ func TestStopOnBackup(t *testing.T) {
 // TestOutage cuts the path to the first destination, for less than the silence
 // that is allowed and for more.
 func TestOutage(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	first, second := runInput(t, patientListener()), runInput(t, patientListener())
 	path, port := through(t, first.port(t), network{})
@@ -102,6 +105,7 @@ func TestOutage(t *testing.T) {
 // TestSocketsLostByTwo ends outputs whose sockets reach nobody: they wait for
 // no peer, not even for one that is being let go.
 func TestSocketsLostByTwo(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	slow := func(c *Config) { c.LatencyMS = 4000 } // an orderly end takes two seconds
 	first, second := runInput(t, patientListener()), runInput(t, patientListener())
@@ -148,6 +152,7 @@ func TestSocketsLostByTwo(t *testing.T) {
 // TestTwoLeaveNothing starts and stops outputs with two destinations, in each
 // mode and whatever becomes of the calls.
 func TestTwoLeaveNothing(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	good, bad := runInput(t, patientListener()), runInput(t, lock{secret: passphrase, bits: 128}.config(patientListener()))
 	other := runInput(t, patientListener())
 	from := flow.New(flow.DefaultLimits)

@@ -25,6 +25,7 @@ import (
 // TestPeerVanishes kills peers with kill -9: a listener waits again, and a
 // call ends, once the peer has been silent for its idle timeout.
 func TestPeerVanishes(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	const most = 4 * time.Second // the timeout of 2 s, and a busy machine
 	gone := func(t *testing.T, p *program, status func() (endpoint.Phase, *endpoint.Reason), phase endpoint.Phase) {
@@ -101,6 +102,7 @@ func TestGoodbye(t *testing.T) {
 // TestStoppedViewer stops the process of one of two viewers: the other loses
 // nothing.
 func TestStoppedViewer(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	out := runOutput(t, listenerConfig(), anyone, live(t))
 	port := out.port(t)
@@ -128,6 +130,7 @@ func unacknowledged(up bool, b []byte) bool {
 
 // TestStuckViewer has a viewer that is alive and acknowledges nothing.
 func TestStuckViewer(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	e, log := env(t)
 	o := NewOutput(NewTransport(e.Log), listenerConfig(), anyone, e).(*listenOutput)
@@ -254,6 +257,7 @@ func TestCookieOfNoUse(t *testing.T) {
 
 // TestFarPeer calls a peer at the other end of two satellites.
 func TestFarPeer(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	cfg := listenerConfig()
 	cfg.LatencyMS = 4000

@@ -9,6 +9,7 @@ import (
 
 	"sluice/relay/endpoint"
 	"sluice/relay/flow"
+	"sluice/relay/relaytest"
 )
 
 // A hostilePeer has shaken hands in order, and then sends what it likes.
@@ -89,6 +90,7 @@ var attacks = map[string]func(p hostilePeer, i int){
 // input that the same loop serves: a good viewer loses nothing, nobody waits for
 // the loop, and memory does not grow.
 func TestNeighbours(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	const each = 1500 // of each attack, by a viewer and by a source
 	e, log := env(t)
 	shared := NewTransport(e.Log)
@@ -150,7 +152,7 @@ func TestNeighbours(t *testing.T) {
 		t.Errorf("%d MiB are in use, %d before", now>>20, memory>>20)
 	}
 	t.Logf("the loop was busy for %v at most", slowest)
-	if slowest > time.Second {
+	if slowest > time.Second && relaytest.Emulator() == "" {
 		t.Errorf("the loop was busy for %v", slowest)
 	}
 	if loop.do(func(time.Time) {

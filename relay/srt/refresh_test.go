@@ -87,6 +87,7 @@ func regular(t *testing.T, changes []uint32) {
 
 // TestRefreshByLibsrt has a sender change its key while we receive.
 func TestRefreshByLibsrt(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	cells := concurrent{t: t}
 	for _, bits := range []int{128, 192, 256} {
@@ -120,6 +121,7 @@ func TestRefreshByLibsrt(t *testing.T) {
 
 // TestRefreshByUs has us change the key while others receive.
 func TestRefreshByUs(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	sends := func(t *testing.T, port, bits int, n network) {
 		t.Helper()

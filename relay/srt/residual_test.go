@@ -23,6 +23,7 @@ const (
 // TestResidualLoss compares what is lost for good with what libsrt loses to
 // libsrt, through the same networks.
 func TestResidualLoss(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	cases := []struct {
 		name string
 		path relaytest.Path

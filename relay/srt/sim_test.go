@@ -13,6 +13,7 @@ import (
 	"sluice/relay/flow"
 	"sluice/relay/gate"
 	"sluice/relay/media"
+	"sluice/relay/relaytest"
 	"sluice/relay/udp"
 )
 
@@ -214,6 +215,7 @@ func (s *simulation) alive() {
 // on the way: the latency stays what it is, and losses are made good to the
 // end. Timestamps go round ten times.
 func TestDriftForHours(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	for name, skew := range map[string]float64{"+200 ppm": 200e-6, "-200 ppm": -200e-6} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -238,6 +240,7 @@ func TestDriftForHours(t *testing.T) {
 
 // TestDriftBeyondReason has clocks that no box has.
 func TestDriftBeyondReason(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	for name, skew := range map[string]float64{"+10000 ppm": 10_000e-6, "-10000 ppm": -10_000e-6} {
 		t.Run(name, func(t *testing.T) {
 			s := newSimulation(t, simulation{
@@ -260,6 +263,7 @@ func TestDriftBeyondReason(t *testing.T) {
 
 // TestSimulatedLoss loses much of everything, both ways.
 func TestSimulatedLoss(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	for _, loss := range []float64{0.01, 0.10, 0.20} {
 		s := newSimulation(t, simulation{
 			step: tick / glances, interval: time.Millisecond, delay: 10 * time.Millisecond, loss: loss,
@@ -328,6 +332,7 @@ func TestBlackout(t *testing.T) {
 // TestKeyRefresh changes the key many times, while packets are lost that were
 // encrypted with the one before.
 func TestKeyRefresh(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	for _, length := range []int{16, 24, 32} {
 		keys, err := newKeyring(endpoint.NewSecret(passphrase), length)
 		if err != nil {

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"sluice/relay/relaytest"
 )
 
 // A tap lies before a listener, passes everything on, keeps a few datagrams of
@@ -139,6 +141,7 @@ func forged(id uint32, around sequence) (all [][]byte) {
 // wire, send to both ends of a connection: what was recorded there, and what
 // was made up. None of it counts.
 func TestSpoofed(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	cells := concurrent{t: t}
 	for name, bits := range map[string]int{"clear": 0, "encrypted": 128} {

@@ -21,6 +21,7 @@ var streamIDs = map[string]string{
 // TestStreamIDOfPrograms has programs call a listener of ours with the stream
 // id that it demands.
 func TestStreamIDOfPrograms(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	cells := concurrent{t: t}
 	for _, p := range peers {
@@ -49,6 +50,7 @@ func TestStreamIDOfPrograms(t *testing.T) {
 // TestStreamIDOfOurs has our callers call a listener that is not ours, and
 // tells what it is told.
 func TestStreamIDOfOurs(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	cells := concurrent{t: t}
 	for name, id := range streamIDs {
