@@ -79,3 +79,17 @@ func openTTY(t *testing.T, name string) *os.File {
 	t.Cleanup(func() { f.Close() })
 	return f
 }
+
+// bareLine is a line without socat in it, which would take some of what a
+// terminal does not read: one pseudo terminal, whose other end is the file.
+func bareLine(t *testing.T) (*line, *os.File) {
+	t.Helper()
+	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	check(t, err)
+	f := os.NewFile(uintptr(fd), "/dev/ptmx")
+	t.Cleanup(func() { f.Close() })
+	check(t, unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0))
+	n, err := unix.IoctlGetUint32(fd, unix.TIOCGPTN)
+	check(t, err)
+	return &line{box: fmt.Sprintf("/dev/pts/%d", n)}, f
+}
