@@ -2,6 +2,7 @@ package provisioning
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -52,6 +53,34 @@ func FuzzEnvelope(f *testing.F) {
 		answer := marshal(config.Accepted{Version: e.Version, ClientToken: e.ClientToken, Timestamp: time.Unix(0, 0)})
 		if !json.Valid(answer) || strings.Contains(string(answer), `"error"`) && !strings.Contains(e.ClientToken, "error") {
 			t.Errorf("%q: %s", raw, answer)
+		}
+	})
+}
+
+// Whatever is published as a confirmation, what is read of it is within bounds,
+// and what is refused has a sentence that quotes little of it.
+func FuzzConfirm(f *testing.F) {
+	for _, seed := range []string{
+		`{"id":"c8","action":"confirm","client_token":"t"}`, `{"id":"c8","action":"cancel"}`,
+		`{"id":"","action":"confirm"}`, `{"id":1}`, `{"id":"c","action":"confirm"} {}`, `[]`, `null`, ``, "\xff",
+		`{"id":"c","action":"confirm","client_token":"` + strings.Repeat("x", 65) + `"}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		c, err := readConfirm(raw)
+		if len([]rune(c.ClientToken)) > 64 {
+			t.Errorf("token of %d runes", len([]rune(c.ClientToken)))
+		}
+		if err == nil {
+			if c.ID == "" || len([]rune(c.ID)) > 64 || c.Action != confirmIt && c.Action != cancelIt || len(raw) > maxConfirm {
+				t.Errorf("%q: %+v", raw, c)
+			}
+			return
+		}
+		var why *refused
+		if !errors.As(err, &why) || why.code < 400 || why.message == "" || len(why.message) > 400 {
+			t.Errorf("%q: %v", raw, err)
 		}
 	})
 }
