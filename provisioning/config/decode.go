@@ -187,7 +187,12 @@ func (d *decoder) str(n *node, at string, v reflect.Value, f *field) {
 	case f.length != nil && !f.length.holds(int64(utf8.RuneCountInString(s))):
 		d.faults.addf(at, "%s", wrongLength(f, s))
 	case f.pattern != "":
-		if p := d.fields.forms[f.pattern]; !p.compiled.MatchString(s) {
+		p := d.fields.forms[f.pattern]
+		switch {
+		case p.compiled.MatchString(s):
+		case f.name == "stream_key": // a public one here, but secret where the mode is another
+			d.faults.addf(at, "%s will not do: use %s", f.name, p.words)
+		default:
 			d.faults.addf(at, "%s is %s: use %s", f.name, quote(s), p.words)
 		}
 	}

@@ -138,19 +138,12 @@ func (d *Draft) setApart(n *node) {
 	*n = node{kind: objectKind, members: []member{{"secret", &node{kind: stringKind, text: name}}}}
 }
 
-// Document returns what Parse makes a Document of, with its secrets. commit
-// may be nil.
-func (d *Draft) Document(commit *Commit) []byte {
+// Document returns what Parse makes a Document of, with its secrets.
+func (d *Draft) Document() []byte {
 	top := &node{kind: objectKind, members: []member{
 		{"schema", &node{kind: stringKind, text: Schema}},
 		{"state", d.state},
 	}}
-	if commit != nil {
-		top.members = append(top.members, member{"commit", &node{kind: objectKind, members: []member{
-			{"id", &node{kind: stringKind, text: commit.ID}},
-			{"rollback_s", &node{kind: numberKind, text: strconv.Itoa(commit.RollbackS)}},
-		}}})
-	}
 	if len(d.secrets) > 0 {
 		top.members = append(top.members, member{"secrets", d.named(func(value string) *node { return &node{kind: stringKind, text: value} })})
 	}
@@ -362,3 +355,14 @@ func (d *Document) SameState(other *Document) bool {
 
 // MarshalJSON shows no secret.
 func (d *Draft) MarshalJSON() ([]byte, error) { return d.Redacted(), nil }
+
+// ReadDraft reads what Draft.Document made. It may be larger than MaxDocument.
+func ReadDraft(stored []byte) (*Draft, error) { return parseDraft(stored, nil) }
+
+// RedactedDraft returns the document as a draft is shown: each secret is
+// {"set": true}, to be kept.
+func (d *Document) RedactedDraft() json.RawMessage {
+	b := appendString([]byte(`{"schema":`), Schema)
+	b = append(b, `,"state":`...)
+	return append(append(b, d.redacted(d.State)...), '}')
+}

@@ -40,7 +40,7 @@ func TestDraftKeepsDocuments(t *testing.T) {
 			t.Fatalf("%v: %v", name, err)
 		}
 		for how, d := range map[string]*Draft{"direct": direct, "stored": stored, "edited": edited(t, direct), "edited twice": edited(t, edited(t, stored))} {
-			got, err := Parse(d.Document(nil), o)
+			got, err := Parse(d.Document(), o)
 			if err != nil || !got.SameState(want) {
 				t.Errorf("%v, %s: it says something else: %v", name, how, err)
 			}
@@ -101,7 +101,7 @@ func TestDraftHidesStrays(t *testing.T) {
 			continue // it was left out, and what is left has no fault
 		}
 		for how, d := range map[string]*Draft{"": d, "edited": edited(t, d)} {
-			if _, err := Parse(d.Document(nil), Options{Local: true}); err == nil {
+			if _, err := Parse(d.Document(), Options{Local: true}); err == nil {
 				t.Errorf("%s %s: it has no fault", raw, how)
 			}
 		}
@@ -142,8 +142,8 @@ func TestDraftSecrets(t *testing.T) {
 	if err != nil || len(after.secrets) != 2 || after.secrets["mine"] != "planted-e" || after.secrets["draft-4"] != "planted-a" {
 		t.Errorf("%v, %v", slices.Sorted(maps.Keys(after.secrets)), err)
 	}
-	doc := string(after.Document(&Commit{ID: "c", RollbackS: 60}))
-	if want := `{"schema":"sluice.config/v1","state":{},"commit":{"id":"c","rollback_s":60},"secrets":{"draft-4":"planted-a","mine":"planted-e"}}`; doc != want {
+	doc := string(after.Document())
+	if want := `{"schema":"sluice.config/v1","state":{},"secrets":{"draft-4":"planted-a","mine":"planted-e"}}`; doc != want {
 		t.Errorf("document %s", doc)
 	}
 }
@@ -180,7 +180,7 @@ func FuzzDraft(f *testing.F) {
 			return
 		}
 		shown := d.Redacted()
-		if !json.Valid(shown) || !json.Valid(d.Document(nil)) {
+		if !json.Valid(shown) || !json.Valid(d.Document()) {
 			t.Fatalf("not JSON: %s", shown)
 		}
 		again, err := ParseDraft(shown, d)
@@ -194,11 +194,11 @@ func FuzzDraft(f *testing.F) {
 			t.Fatalf("shown as\n%s\nand then as\n%s", shown, twice)
 		}
 		o := Options{Local: true}
-		was, err := Parse(d.Document(nil), o)
+		was, err := Parse(d.Document(), o)
 		if err != nil {
 			return
 		}
-		is, err := Parse(again.Document(nil), o)
+		is, err := Parse(again.Document(), o)
 		if err != nil || !is.SameState(was) {
 			t.Fatalf("what was right is not the same any more: %v\n%s\n%s", err, raw, shown)
 		}
@@ -212,9 +212,9 @@ func TestDraftStaysWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := string(d.Document(nil))
+	before := string(d.Document())
 	d.Redacted()
-	if after := string(d.Document(nil)); after != before || !strings.Contains(after, `"secrets":{"draft-2":"b","draft-3":"a"}`) {
+	if after := string(d.Document()); after != before || !strings.Contains(after, `"secrets":{"draft-2":"b","draft-3":"a"}`) {
 		t.Errorf("it was\n%s\nand is\n%s", before, after)
 	}
 }

@@ -32,7 +32,10 @@ func resolveSecrets(doc *Document, fields *fieldsOf, faults *faultList, o Option
 		case ref != "":
 			value, ok := named[ref]
 			if !ok {
-				if !faults.at["/secrets/"+escape(ref)] {
+				if name := fields.forms["secret"]; !name.compiled.MatchString(ref) {
+					// It may be the secret itself.
+					faults.addf(p.at, "%s refers to a secret by what is no name: use %s", p.field.name, name.words)
+				} else if !faults.at["/secrets/"+escape(ref)] {
 					faults.add(endpoint.Fault{
 						Pointer: p.at, Code: endpoint.CodeNotFound,
 						Message: p.field.name + " refers to the secret " + quote(ref) + ", which is not in secrets: add it there",
