@@ -143,7 +143,9 @@ type Agent struct {
 	action        actions
 	updates       updater
 	login         login
+	candidate     candidate
 	looks         chan struct{} // an item for each inspection that is under way
+	trials        chan struct{} // and for each test
 
 	presence presence
 	events   events
@@ -196,8 +198,10 @@ func New(o Options) (*Agent, error) {
 		network:       newNetwork(o.Host),
 		action:        newActions(),
 		login:         newLogin(),
+		candidate:     candidate{turn: make(chan struct{}, 1)},
 		updates:       updater{wanted: make(chan []byte, 1)},
 		looks:         make(chan struct{}, maxInspections),
+		trials:        make(chan struct{}, maxTrials),
 	}
 	a.inForce.Store(factory())
 	if err := a.connect(); err != nil {
@@ -210,6 +214,7 @@ func New(o Options) (*Agent, error) {
 	if a.login.password, err = a.loadPassword(); err != nil {
 		return nil, err
 	}
+	a.loadCandidate()
 	a.presence.load(a)
 	return a, nil
 }

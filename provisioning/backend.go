@@ -34,6 +34,8 @@ func (a *Agent) Document(name string) (json.RawMessage, bool) {
 		return marshal(a.fleet()), true
 	case "schema":
 		return config.JSONSchema(), true
+	case "candidate":
+		return marshal(a.candidateDocument()), true
 	case "console":
 		return marshal(a.consoleDocument()), true
 	case "reported", "state", "update":

@@ -45,6 +45,7 @@ type edit struct {
 type localCommit struct {
 	ConfirmS int    // seconds within which he must confirm it; 0: as the document says
 	Comment  string // for those who read later what was done
+	Check    bool   // only to be told what is wrong with it
 }
 
 // An author is who a document comes from.
@@ -97,6 +98,10 @@ func (a *Agent) processEdit(ctx context.Context, e *edit) (applied bool) {
 		who.by = a.called(e.by)
 	}
 	document, v := a.decide(e.raw, true, e.commit)
+	if e.commit.Check {
+		e.answer <- v
+		return false
+	}
 	if v == (verdict{}) {
 		v = a.apply(ctx, document, who)
 	}

@@ -53,6 +53,7 @@ func requests() map[string]request {
 		"flow-restart":   {do: (*Agent).restartFlow},
 		"input-inspect":  {do: (*Agent).inspectInput, slow: true},
 		"log-tail":       {do: (*Agent).logTail},
+		"output-explain": {do: (*Agent).explainOutput, quiet: true},
 		"test":           {do: (*Agent).test, slow: true},
 		"identify":       {do: (*Agent).identify},
 		"reboot":         {do: (*Agent).reboot},
@@ -60,6 +61,12 @@ func requests() map[string]request {
 
 		"commit-confirm": {do: settleCommit(confirmIt), local: true, quiet: true},
 		"commit-cancel":  {do: settleCommit(cancelIt), local: true, quiet: true},
+
+		"candidate-put":      {do: (*Agent).putCandidate, local: true, quiet: true},
+		"candidate-check":    {do: (*Agent).checkCandidate, local: true, quiet: true},
+		"candidate-commit":   {do: (*Agent).commitCandidate, local: true, quiet: true},
+		"candidate-discard":  {do: (*Agent).discardCandidate, local: true, quiet: true},
+		"candidate-rollback": {do: (*Agent).rollBackCandidate, local: true, quiet: true},
 
 		"console-login":    {do: (*Agent).logIn, local: true, quiet: true},
 		"console-logout":   {do: (*Agent).logOut, local: true, quiet: true},

@@ -24,7 +24,7 @@ func TestTestRequest(t *testing.T) {
 		{Name: "wan0", Interface: "eth1", Ready: true, Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}},
 		{Name: "wan1", Reason: endpoint.Because("no_carrier", "wan1 has no carrier")},
 	}}
-	a := &Agent{o: Options{Uplinks: uplinks}}
+	a := &Agent{o: Options{Uplinks: uplinks}, trials: make(chan struct{}, 1)}
 	for _, c := range []struct {
 		data   string
 		status int
@@ -41,6 +41,13 @@ func TestTestRequest(t *testing.T) {
 		{`{"test": "tcp", "uplink": "wan0", "host": "127.0.0.1"}`, 400, false, "port"},
 		{`{"test": "ping", "uplink": "wan0"}`, 400, false, "host"},
 		{`{"test": "speed", "uplink": "wan0"}`, 400, false, "link, ping"},
+		{`{"test": "ntp", "uplink": "wan0"}`, 400, false, "host"},
+		{`{"test": "ntp", "uplink": "wan0", "host": "127.0.0.1", "port": 1}`, 200, false, "refused"},
+		{`{"test": "ntp", "uplink": "wan0", "host": "127.0.0.1", "port": 65536}`, 400, false, "port"},
+		{`{"test": "multicast", "uplink": "wan0", "host": "239.1.1.1"}`, 400, false, "port"},
+		{`{"test": "multicast", "uplink": "wan0", "host": "10.0.0.1", "port": 5004}`, 400, false, "group"},
+		{`{"test": "multicast", "uplink": "wan0", "host": "stage.example.com", "port": 5004}`, 400, false, "group"},
+		{`{"test": "output", "flow": "f"}`, 400, false, "an output"},
 	} {
 		response, status := a.tryNow(t.Context(), c.data)
 		var got config.TestResult

@@ -136,13 +136,22 @@ type UplinkState struct {
 // TestResult is the answer's data of the request "test": whether something
 // can be reached through one uplink.
 type TestResult struct {
-	Test      string   `json:"test"` // link, ping, dns, tcp or srt
+	Test      string   `json:"test"` // link, ping, dns, tcp, srt, ntp, fleet, multicast or output
 	Uplink    string   `json:"uplink"`
 	Interface string   `json:"interface"`
 	OK        bool     `json:"ok"`
 	Message   string   `json:"message"` // one sentence
 	Addresses []string `json:"addresses,omitempty"`
 	TimeMS    float64  `json:"time_ms,omitzero"` // until the answer came
+	// OffsetMS is what has to be added to the box's clock, by ntp.
+	OffsetMS *float64 `json:"offset_ms,omitempty"`
+	// Packets, Bytes and Sources are what multicast heard.
+	Packets *uint64  `json:"packets,omitempty"`
+	Bytes   *uint64  `json:"bytes,omitempty"`
+	Sources []string `json:"sources,omitempty"`
+	// Results are those of each way to the broker (fleet), and of each
+	// destination (output).
+	Results []TestResult `json:"results,omitempty"`
 }
 
 // What an Inspection calls the forms of streams.
