@@ -96,7 +96,7 @@ func boot(t *testing.T, a Arch) {
 	}}
 	began := time.Now()
 	m := guest.Boot(t, a.Distribution(t), a.Programs(t), lan)
-	b.awaitRetained(t, 3*time.Minute, "the box is up on MQTT", "state", func(body []byte) bool {
+	b.awaitRetained(t, patience, "the box is up on MQTT", "state", func(body []byte) bool {
 		if !m.Running() {
 			t.Fatalf("the machine ended:\n%s", m.Console())
 		}
@@ -105,7 +105,7 @@ func boot(t *testing.T, a Arch) {
 	up := time.Since(began)
 
 	b.publish(t, "config/desired", document)
-	b.awaitRetained(t, time.Minute, "the configuration is in force", "config/reported", func(body []byte) bool {
+	b.awaitRetained(t, patience, "the configuration is in force", "config/reported", func(body []byte) bool {
 		var r struct{ Version int }
 		return json.Unmarshal(body, &r) == nil && r.Version == 1
 	})
@@ -118,9 +118,9 @@ func boot(t *testing.T, a Arch) {
 	headend.Watch(t, conn, 12)
 	view(t, pushed, HostAddress(1), outPort)
 	feed(t, GuestAddress(0), inPort, seed)
-	pushed.Receives(t, 1, time.Minute)
+	pushed.Receives(t, 1, patience)
 	first := time.Since(began)
-	pushed.Receives(t, 3000, 2*time.Minute)
+	pushed.Receives(t, 3000, patience)
 	pushed.Intact(t)
 	headend.Intact(t)
 
@@ -138,10 +138,10 @@ func boot(t *testing.T, a Arch) {
 		}
 		return true
 	}
-	b.awaitRetained(t, 20*time.Second, "the box reports the stream on MQTT", "state", reports)
+	b.awaitRetained(t, patience, "the box reports the stream on MQTT", "state", reports)
 	line := m.Line(t)
-	line.Ready(t, 30*time.Second)
-	if out := line.Run(t, 30*time.Second, "sluicectl get state"); !reports(out) {
+	line.Ready(t, patience)
+	if out := line.Run(t, patience, "sluicectl get state"); !reports(out) {
 		t.Errorf("on the box itself it is not reported: %s", out)
 	}
 

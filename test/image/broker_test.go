@@ -39,7 +39,7 @@ func startBroker(t *testing.T) broker {
 		t.Fatal(err)
 	}
 	b.process = harness.Start(t, harness.Need(t, "mosquitto", "mosquitto"), []string{"-c", config}, nil)
-	harness.Await(t, 10*time.Second, "Mosquitto listens", func() bool {
+	harness.Await(t, patience, "Mosquitto listens", func() bool {
 		c, err := net.Dial("tcp", net.JoinHostPort(HostAddress(0), b.port))
 		if err == nil {
 			c.Close()
@@ -77,7 +77,7 @@ func (b broker) awaitRetained(t *testing.T, within time.Duration, what, topic st
 	}()
 	harness.Await(t, within, what, func() bool {
 		// -W: seconds after which it gives up where nothing is retained.
-		body, _ = exec.Command(harness.Need(t, "mosquitto_sub", "mosquitto-clients"), b.args(topic, "-C", "1", "-W", "1")...).Output()
+		body, _ = exec.Command(harness.Need(t, "mosquitto_sub", "mosquitto-clients"), b.args(topic, "-C", "1", "-W", "5")...).Output()
 		return holds(body)
 	})
 }

@@ -88,12 +88,12 @@ func mirror() string {
 	return "http://deb.debian.org/debian"
 }
 
-// system are the packages of a root file system beside Debian's essential
-// ones: networkd is in systemd's own, and waits for udev. Its number counts what
-// it has been: a disk with another one is made anew.
+// rootPackages are those of a root file system beside Debian's essential ones:
+// networkd is in systemd's own, and waits for udev. rootNumber counts what they
+// have been: a disk with another one is made anew.
 const (
-	system       = "systemd-sysv,dbus,udev,iproute2,systemd-timesyncd"
-	systemNumber = 2
+	rootPackages = "systemd-sysv,dbus,udev,iproute2,systemd-timesyncd"
+	rootNumber   = 2
 )
 
 // RootDisk returns the file of a disk with Debian's smallest system that has
@@ -102,7 +102,7 @@ const (
 func (a Arch) RootDisk(t *testing.T) string {
 	t.Helper()
 	cache := Cache(t)
-	kept := filepath.Join(cache, fmt.Sprintf("debian-%s-%s-systemd%d.ext4", release, a.debian, systemNumber))
+	kept := filepath.Join(cache, fmt.Sprintf("debian-%s-%s-systemd%d.ext4", release, a.debian, rootNumber))
 	if exists(kept) {
 		return kept
 	}
@@ -119,7 +119,7 @@ func (a Arch) RootDisk(t *testing.T) string {
 		PATH=$PATH:/usr/sbin:/sbin
 		mmdebstrap --quiet --variant=minbase --architectures="$2" --include="$5" \
 			--aptopt='Acquire::Languages "none"' --dpkgopt='path-exclude=/usr/share/doc/*' "$3" "$1/root" "$4"
-		mke2fs -q -t ext4 -d "$1/root" "$1/disk" 1G`, "bash", part, a.debian, release, mirror(), system)
+		mke2fs -q -t ext4 -d "$1/root" "$1/disk" 1G`, "bash", part, a.debian, release, mirror(), rootPackages)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("making a root file system: %v\n%s", err, out)
 	}

@@ -13,6 +13,7 @@ import (
 type Machine struct {
 	process *harness.Process
 	line    string // path of the socket
+	monitor string // likewise, of QEMU's own
 }
 
 // Boot starts the guest, with its NICs at the taps. It ends with the test.
@@ -24,7 +25,7 @@ func (g Guest) Boot(t *testing.T, d Distribution, programs string, lan Lan) *Mac
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	m := &Machine{line: filepath.Join(dir, "line")}
+	m := &Machine{line: filepath.Join(dir, "line"), monitor: filepath.Join(dir, "monitor")}
 	initramfs := filepath.Join(dir, "initramfs")
 	g.Initramfs(t, d, programs, initramfs)
 	args := append([]string{
@@ -35,6 +36,7 @@ func (g Guest) Boot(t *testing.T, d Distribution, programs string, lan Lan) *Mac
 		"-object", "rng-random,id=random,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=random",
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
 		"-chardev", "socket,id=line,server=on,wait=off,path=" + m.line,
+		"-qmp", "unix:" + m.monitor + ",server=on,wait=off",
 	}, g.Arch.args...)
 	args = append(args, g.Arch.line...)
 	for i, disk := range g.Disks {
