@@ -34,7 +34,7 @@ func startBox(t *testing.T, h *host, as []string, more ...string) *box {
 	args := append(as, harness.Program("sluiced"),
 		"--state", filepath.Join(dir, "state"), "--control", string(x.Control), "--device", deviceID, "--apply-every", "100ms", "--log-level", "debug")
 	args = append(args, more...)
-	x.process = h.start(t, args[0], args[1:], nil)
+	x.process = h.Start(t, args[0], args[1:], nil)
 	harness.Await(t, 20*time.Second, "the box tells its state on its socket", func() bool {
 		if !x.process.Running() {
 			t.Fatalf("sluiced ended: %v\n%s", x.process.Err, x.process.Out.Tail(4000))

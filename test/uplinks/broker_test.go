@@ -25,10 +25,10 @@ connection_messages true
 log_type notice
 log_type error
 `), 0o600))
-	b := &broker{h.start(t, harness.Need(t, "mosquitto", "mosquitto"), []string{"-c", config}, nil)}
+	b := &broker{h.Start(t, harness.Need(t, "mosquitto", "mosquitto"), []string{"-c", config}, nil)}
 	harness.Await(t, 10*time.Second, "Mosquitto listens", func() bool {
 		var err error
-		h.do(t, func() {
+		h.Do(t, func() {
 			var c net.Conn
 			if c, err = net.Dial("tcp", "127.0.0.1:1883"); err == nil {
 				c.Close()

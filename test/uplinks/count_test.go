@@ -11,7 +11,7 @@ import (
 // tells whose it is: addresses, port, and code point (see mark).
 func (h *host) count(t *testing.T, port string) {
 	t.Helper()
-	h.sh(t, strings.ReplaceAll(`
+	h.Sh(t, strings.ReplaceAll(`
 nft -f - <<'END'
 table bridge PORT {
 	set v4 {
@@ -70,7 +70,7 @@ func (h *host) counted(t *testing.T, port string) (all []packets) {
 				} `json:"set"`
 			} `json:"nftables"`
 		}
-		text := h.sh(t, "nft -j -n list set bridge "+port+" "+set)
+		text := h.Sh(t, "nft -j -n list set bridge "+port+" "+set)
 		must(t, json.Unmarshal([]byte(text), &list))
 		for _, one := range list.Nftables {
 			for _, e := range one.Set.Elem {

@@ -29,7 +29,7 @@ opt router 10.%[3]d.0.254
 opt lease 3600
 `, address, dir, i), 0o600))
 	must(t, os.WriteFile(filepath.Join(dir, "leases"), nil, 0o600))
-	return p.gates[i].start(t, harness.Need(t, "udhcpd", "udhcpd"), []string{"-f", config}, nil)
+	return p.gates[i].Start(t, harness.Need(t, "udhcpd", "udhcpd"), []string{"-f", config}, nil)
 }
 
 // What the DHCP client does with a lease, which it then notes in a file.
@@ -57,7 +57,7 @@ func TestAddressChangedByDHCP(t *testing.T) {
 		rounds = 15
 	}
 	p := newTopology(t)
-	p.box.sh(t, `ip addr del 10.0.0.1/24 dev w0`)
+	p.box.Sh(t, `ip addr del 10.0.0.1/24 dev w0`)
 	dir := t.TempDir()
 	script := filepath.Join(dir, "lease")
 	must(t, os.WriteFile(script, []byte(leaseScript), 0o700))
@@ -69,7 +69,7 @@ func TestAddressChangedByDHCP(t *testing.T) {
 		})
 	}
 	server := p.serveDHCP(t, 0, "10.0.0.100")
-	client := p.box.start(t, harness.Need(t, "udhcpc", "udhcpc"),
+	client := p.box.Start(t, harness.Need(t, "udhcpc", "udhcpc"),
 		[]string{"-f", "-i", "w0", "-s", script, "-t", "20", "-T", "1", "-A", "1"}, nil)
 	bound("10.0.0.100")
 	r := newRig(t, p, []object{plain(0), routed(1)})

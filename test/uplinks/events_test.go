@@ -30,8 +30,8 @@ func TestEventsLost(t *testing.T) {
 	for i := range 500 { // each an event of an address and of a route, twice
 		fmt.Fprintf(&burst, "addr add 10.9.%d.%d/32 dev w0\naddr del 10.9.%d.%d/32 dev w0\n", i/200, 1+i%200, i/200, 1+i%200)
 	}
-	p.box.sh(t, "ip -batch - <<'END'\n"+burst.String()+"END")
-	p.box.sh(t, `
+	p.box.Sh(t, "ip -batch - <<'END'\n"+burst.String()+"END")
+	p.box.Sh(t, `
 		ip link set w0 down
 		ip addr del 10.0.0.1/24 dev w0
 		ip addr add 10.0.0.77/24 dev w0
@@ -56,7 +56,7 @@ func TestEventsLost(t *testing.T) {
 		t.Error("nothing came from the new address")
 	}
 	p.onItsNIC(t, "after the burst")
-	table := p.box.sh(t, `ip route show table 8301; ip rule`)
+	table := p.box.Sh(t, `ip route show table 8301; ip rule`)
 	for _, want := range []string{"default via 10.0.0.254 dev w0", "from 10.0.0.77 lookup 8301", "oif w0 lookup 8301"} {
 		if !strings.Contains(table, want) {
 			t.Errorf("%q is not routed:\n%s", want, table)

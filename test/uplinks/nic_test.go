@@ -47,10 +47,10 @@ func (p *topology) disturb(t *testing.T, x *box, flowing func(when string, uplin
 	p.putBack(t, 0)
 	x.awaitReady(t, "wan0", true)
 	flowing("with the cable back", 0, 1)
-	p.box.sh(t, `ip link set w0 down`)
+	p.box.Sh(t, `ip link set w0 down`)
 	x.awaitReady(t, "wan0", false)
 	flowing("with w0 switched off", 1)
-	p.box.sh(t, `ip link set w0 up`)
+	p.box.Sh(t, `ip link set w0 up`)
 	x.awaitReady(t, "wan0", true)
 	flowing("with w0 switched on", 0, 1)
 }
@@ -61,7 +61,7 @@ func (p *topology) disturb(t *testing.T, x *box, flowing func(when string, uplin
 func TestEveryPacketLeavesByItsNIC(t *testing.T) {
 	t.Parallel()
 	p := newTopology(t)
-	p.box.sh(t, `
+	p.box.Sh(t, `
 		ip route add default via 10.0.0.254 dev w0 metric 100
 		ip route add default via 10.1.0.254 dev w1 metric 200`)
 	broker := startBroker(t, p.wan)
@@ -101,19 +101,19 @@ func TestEveryPacketLeavesByItsNIC(t *testing.T) {
 		x.Ctl(t, append([]string{"test"}, strings.Fields(test)...)...)
 	}
 
-	p.box.sh(t, `ip route add default via 10.1.0.254 dev w1 metric 1`)
+	p.box.Sh(t, `ip route add default via 10.1.0.254 dev w1 metric 1`)
 	flowing("with a better default route through w1", 0, 1)
 	p.disturb(t, x, flowing)
-	p.box.sh(t, `ip addr del 10.0.0.1/24 dev w0`)
+	p.box.Sh(t, `ip addr del 10.0.0.1/24 dev w0`)
 	x.awaitReady(t, "wan0", false)
 	x.AwaitStates(t, 15*time.Second, map[string]string{
 		"same-0": "uplink_down", "named-0": "uplink_down", "call-0": "uplink_down", "pull-0": "uplink_down", "same-1": "sending", "call-1": "connected",
 	})
 	flowing("with w0 without an address", 1)
-	p.box.sh(t, `ip addr add 10.0.0.1/24 dev w0`)
+	p.box.Sh(t, `ip addr add 10.0.0.1/24 dev w0`)
 	x.awaitReady(t, "wan0", true)
 	flowing("with the address back", 0, 1)
-	p.box.sh(t, `ip link del w0`)
+	p.box.Sh(t, `ip link del w0`)
 	x.awaitReady(t, "wan0", false)
 	flowing("without w0", 1)
 

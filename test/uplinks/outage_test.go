@@ -25,7 +25,7 @@ func (h *host) receiveSRTs(t *testing.T, at string) *headend {
 	t.Helper()
 	e := &headend{}
 	var l srt.Listener
-	h.do(t, func() {
+	h.Do(t, func() {
 		config := srt.DefaultConfig()
 		config.Latency = srtLatency * time.Millisecond
 		var err error
@@ -251,17 +251,17 @@ func TestNICReplaced(t *testing.T) {
 		rounds = 15
 	}
 	r := newRig(t, newTopology(t), []object{routed(0), routed(1)})
-	index := func() string { return r.box.sh(t, `cat /proc/net/dev_snmp6/w0 | head -1`) }
+	index := func() string { return r.box.Sh(t, `cat /proc/net/dev_snmp6/w0 | head -1`) }
 	var all []comeback
 	for range rounds {
 		before := index()
-		r.box.sh(t, `ip link del w0`)
+		r.box.Sh(t, `ip link del w0`)
 		r.x.awaitReady(t, "wan0", false)
 		r.plug(t, 0)
 		if index() == before {
 			t.Fatal("the NIC has the index of before")
 		}
-		r.box.sh(t, `ip addr add 10.0.0.1/24 dev w0`)
+		r.box.Sh(t, `ip addr add 10.0.0.1/24 dev w0`)
 		all = append(all, r.back(t))
 		r.flow(t)
 	}

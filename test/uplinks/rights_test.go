@@ -38,18 +38,18 @@ func TestRights(t *testing.T) {
 		for _, a := range x.Report(t).Alarms {
 			t.Errorf("alarm: %s: %s", a.Code, a.Message)
 		}
-		if table := p.box.sh(t, `ip rule; ip route show table 8301`); !strings.Contains(table, "lookup 8301") || !strings.Contains(table, "default via 10.0.0.254") {
+		if table := p.box.Sh(t, `ip rule; ip route show table 8301`); !strings.Contains(table, "lookup 8301") || !strings.Contains(table, "default via 10.0.0.254") {
 			t.Errorf("wan0 has no routing table of its own:\n%s", table)
 		}
 		x.process.Stop()
-		if left := p.box.sh(t, `ip rule; ip route show table all`); strings.Contains(left, "lookup 83") || strings.Contains(left, "table 83") || strings.Contains(left, "proto 83") {
+		if left := p.box.Sh(t, `ip rule; ip route show table all`); strings.Contains(left, "lookup 83") || strings.Contains(left, "table 83") || strings.Contains(left, "proto 83") {
 			t.Errorf("left behind:\n%s", left)
 		}
 	})
 	t.Run("no capability", func(t *testing.T) {
 		t.Parallel()
 		p, x := startUnprivileged(t)
-		p.box.sh(t, `ip route add default via 10.1.0.254 dev w1`) // there is none through w0
+		p.box.Sh(t, `ip route add default via 10.1.0.254 dev w1`) // there is none through w0
 		far := p.wan.receive(t, 5000, "198.18.1.1")
 		near := p.gates[0].receive(t, 5001, "10.0.0.1")
 		far["198.18.1.1"].Receives(t, 200, 40*time.Second)

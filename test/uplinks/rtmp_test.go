@@ -15,13 +15,13 @@ import (
 func (h *host) serveRTMP(t *testing.T, port int) {
 	t.Helper()
 	path, args := harness.RTMPServer(t, strconv.Itoa(port))
-	h.start(t, path, args, nil)
+	h.Start(t, path, args, nil)
 }
 
 // publishRTMP is ffmpeg, which publishes a test picture.
 func (h *host) publishRTMP(t *testing.T, url string) {
 	t.Helper()
-	h.start(t, harness.Need(t, "ffmpeg", "ffmpeg"), []string{
+	h.Start(t, harness.Need(t, "ffmpeg", "ffmpeg"), []string{
 		"-v", "error", "-nostdin", "-re", "-f", "lavfi", "-i", "testsrc2=size=160x90:rate=25", "-f", "lavfi", "-i", "sine",
 		"-c:v", "libx264", "-preset", "ultrafast", "-g", "13", "-c:a", "aac", "-f", "flv", url,
 	}, nil)
@@ -30,7 +30,7 @@ func (h *host) publishRTMP(t *testing.T, url string) {
 // playRTMP is ffmpeg, which plays a stream for as long as it goes on.
 func (h *host) playRTMP(t *testing.T, url string) *harness.Process {
 	t.Helper()
-	return h.start(t, harness.Need(t, "ffmpeg", "ffmpeg"), []string{
+	return h.Start(t, harness.Need(t, "ffmpeg", "ffmpeg"), []string{
 		"-v", "error", "-nostdin", "-i", url, "-c", "copy", "-f", "flv", "pipe:1",
 	}, func(cmd *exec.Cmd) { cmd.Stdout = &harness.Output{} })
 }
@@ -69,7 +69,7 @@ func (x *box) figures(t *testing.T) map[string]figures {
 func TestRTMPLeavesByItsNIC(t *testing.T) {
 	t.Parallel()
 	p := newTopology(t)
-	p.box.sh(t, `
+	p.box.Sh(t, `
 		ip route add default via 10.0.0.254 dev w0 metric 100
 		ip route add default via 10.1.0.254 dev w1 metric 200`)
 	p.wan.serveRTMP(t, 1936)
@@ -116,7 +116,7 @@ func TestRTMPLeavesByItsNIC(t *testing.T) {
 		p.onItsNIC(t, when)
 	}
 	flowing("steady")
-	p.box.sh(t, `ip route add default via 10.1.0.254 dev w1 metric 1`)
+	p.box.Sh(t, `ip route add default via 10.1.0.254 dev w1 metric 1`)
 	flowing("with a better default route through w1")
 
 	before := x.figures(t)

@@ -25,7 +25,7 @@ interface switch {
 	prefix 2001:db8:%d::/64 { };
 };
 `, i), 0o600))
-	p.gates[i].start(t, harness.Need(t, "radvd", "radvd"),
+	p.gates[i].Start(t, harness.Need(t, "radvd", "radvd"),
 		[]string{"--nodaemon", "--config", config, "--pidfile", filepath.Join(dir, "pid"), "--logmethod", "stderr"}, nil)
 }
 
@@ -34,7 +34,7 @@ interface switch {
 func TestIPv6(t *testing.T) {
 	t.Parallel()
 	p := newTopology(t)
-	p.box.sh(t, `
+	p.box.Sh(t, `
 		sysctl -qw net.ipv6.conf.w0.accept_ra=1 net.ipv6.conf.w1.accept_ra=1
 		ip -4 addr flush dev w0
 		ip -4 addr flush dev w1`)
@@ -65,7 +65,7 @@ func TestIPv6(t *testing.T) {
 		p.onItsNIC(t, when)
 	}
 	flowing("steady", 0, 1)
-	p.box.sh(t, `ip -6 route add default via 2001:db8:1::fe dev w1 metric 1`)
+	p.box.Sh(t, `ip -6 route add default via 2001:db8:1::fe dev w1 metric 1`)
 	flowing("with a better default route through w1", 0, 1)
 	p.disturb(t, x, flowing) // a NIC switched on waits for its router
 	rtp[1].Intact(t)

@@ -19,12 +19,12 @@ func newSubnet(t *testing.T) *topology {
 	t.Helper()
 	p := newTopology(t)
 	gate := p.gates[0]
-	p.box.sh(t, `ip link del w1`)
+	p.box.Sh(t, `ip link del w1`)
 	p.gates = []*host{gate, gate}
 	p.stray = func(i int, c packets) bool { return c.from != fmt.Sprintf("10.0.0.%d", 1+i) }
 	p.plug(t, 1)
 	gate.count(t, "port1")
-	p.box.sh(t, `ip addr add 10.0.0.2/24 dev w1`)
+	p.box.Sh(t, `ip addr add 10.0.0.2/24 dev w1`)
 	return p
 }
 

@@ -33,11 +33,11 @@ var peers = []string{"203.0.113.1", "203.0.113.2"}
 func newTopology(t *testing.T) *topology {
 	t.Helper()
 	p := &topology{box: newHost(t, "box"), encoder: newHost(t, "encoder"), wan: newHost(t, "wan"), stray: otherNetwork}
-	p.box.sh(t, `sysctl -qw net.ipv4.conf.all.rp_filter=1`) // as distributions have it
+	p.box.Sh(t, `sysctl -qw net.ipv4.conf.all.rp_filter=1`) // as distributions have it
 	cable(t, p.box, "lan0", p.encoder, "lan0")
-	p.box.sh(t, `ip addr add 192.168.7.1/24 dev lan0`)
-	p.encoder.sh(t, `ip addr add 192.168.7.2/24 dev lan0`)
-	p.wan.sh(t, `
+	p.box.Sh(t, `ip addr add 192.168.7.1/24 dev lan0`)
+	p.encoder.Sh(t, `ip addr add 192.168.7.2/24 dev lan0`)
+	p.wan.Sh(t, `
 		sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0
 		ip addr add 203.0.113.1/32 dev lo
 		ip addr add 203.0.113.2/32 dev lo
@@ -45,13 +45,13 @@ func newTopology(t *testing.T) *topology {
 	for i := range 2 {
 		p.gates = append(p.gates, newGate(t, p.wan, i))
 		p.plug(t, i)
-		p.box.sh(t, fmt.Sprintf(`ip addr add 10.%d.0.1/24 dev w%d`, i, i))
+		p.box.Sh(t, fmt.Sprintf(`ip addr add 10.%d.0.1/24 dev w%d`, i, i))
 	}
-	p.wan.sh(t, `
+	p.wan.Sh(t, `
 		ip route add 10.0.0.0/24 via 198.18.0.1
 		ip -6 route add 2001:db8:0::/64 via 2001:db8:e:0::1
 		ip -6 route add 2001:db8:1::/64 via 2001:db8:e:1::1`)
-	p.gates[1].sh(t, `nft 'table ip nat { chain out { type nat hook postrouting priority 100; oifname "wan" masquerade; }; }'`)
+	p.gates[1].Sh(t, `nft 'table ip nat { chain out { type nat hook postrouting priority 100; oifname "wan" masquerade; }; }'`)
 	return p
 }
 
@@ -61,10 +61,10 @@ func newGate(t *testing.T, wan *host, i int) *host {
 	g := newHost(t, fmt.Sprintf("gateway %d", i))
 	up := fmt.Sprintf("gate%d", i)
 	cable(t, g, "wan", wan, up)
-	wan.sh(t, fmt.Sprintf(`
+	wan.Sh(t, fmt.Sprintf(`
 		ip addr add 198.18.%[1]d.2/24 dev %[2]s
 		ip addr add 2001:db8:e:%[1]d::2/64 dev %[2]s nodad`, i, up))
-	g.sh(t, fmt.Sprintf(`
+	g.Sh(t, fmt.Sprintf(`
 		sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 \
 			net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0
 		ip link add switch type bridge
@@ -91,13 +91,13 @@ func serveNames(t *testing.T, g *host, peer string, at ...string) {
 	for _, a := range at {
 		args = append(args, "--listen-address="+a)
 	}
-	p := g.start(t, harness.Need(t, "dnsmasq", "dnsmasq-base"), args, nil)
+	p := g.Start(t, harness.Need(t, "dnsmasq", "dnsmasq-base"), args, nil)
 	harness.Await(t, 10*time.Second, "dnsmasq answers", func() bool {
 		if !p.Running() {
 			t.Fatal("dnsmasq ended")
 		}
 		var err error
-		g.do(t, func() {
+		g.Do(t, func() {
 			var c net.Conn
 			if c, err = net.Dial("tcp", net.JoinHostPort(at[0], "53")); err == nil {
 				c.Close()
@@ -112,19 +112,19 @@ func (p *topology) plug(t *testing.T, i int) {
 	t.Helper()
 	port := fmt.Sprintf("port%d", i)
 	cable(t, p.box, fmt.Sprintf("w%d", i), p.gates[i], port)
-	p.gates[i].sh(t, `ip link set `+port+` master switch`)
+	p.gates[i].Sh(t, `ip link set `+port+` master switch`)
 }
 
 // pull takes the cable of uplink i out, at the far end.
 func (p *topology) pull(t *testing.T, i int) {
 	t.Helper()
-	p.gates[i].sh(t, fmt.Sprintf(`ip link set port%d down`, i))
+	p.gates[i].Sh(t, fmt.Sprintf(`ip link set port%d down`, i))
 }
 
 // putBack undoes pull.
 func (p *topology) putBack(t *testing.T, i int) {
 	t.Helper()
-	p.gates[i].sh(t, fmt.Sprintf(`ip link set port%d up`, i))
+	p.gates[i].Sh(t, fmt.Sprintf(`ip link set port%d up`, i))
 }
 
 // send has the encoder send a generated stream to the box, until the test
@@ -132,7 +132,7 @@ func (p *topology) putBack(t *testing.T, i int) {
 func (p *topology) send(t *testing.T) {
 	t.Helper()
 	var conn net.Conn
-	p.encoder.do(t, func() {
+	p.encoder.Do(t, func() {
 		var err error
 		conn, err = net.Dial("udp", "192.168.7.1:4000")
 		must(t, err)
@@ -195,7 +195,7 @@ func (h *host) receive(t *testing.T, port int, senders ...string) arrivals {
 				v.Verifier.Feed(b[12:n])
 			case v == nil && !strangers[sender]:
 				strangers[sender] = true
-				t.Errorf("at port %d of %s something came from %s", port, h.name, sender)
+				t.Errorf("at port %d of %s something came from %s", port, h.Name, sender)
 			}
 		}
 	}()
@@ -221,7 +221,7 @@ func (h *host) callSRT(t *testing.T, to string, port int) *harness.Viewer {
 func (h *host) viewSRT(t *testing.T, uri string) *harness.Viewer {
 	t.Helper()
 	v := harness.NewViewer(uri, seed)
-	h.start(t, harness.Need(t, "srt-live-transmit", "srt-tools"), []string{"-q", "-chunk", "1316", uri, "file://con"}, func(cmd *exec.Cmd) {
+	h.Start(t, harness.Need(t, "srt-live-transmit", "srt-tools"), []string{"-q", "-chunk", "1316", uri, "file://con"}, func(cmd *exec.Cmd) {
 		cmd.Stdout = v
 	})
 	return v
