@@ -173,7 +173,7 @@ func TestFlood(t *testing.T) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		chunk := []byte(strings.Repeat(c.piece, 4096/len(c.piece)))
-		for sent := 0; sent < c.bytes; sent += len(chunk) {
+		for sent := 0; sent < c.bytes/raced; sent += len(chunk) {
 			if _, err := near.Write(chunk); err != nil {
 				t.Fatalf("%s: after %d bytes: %v", name, sent, err)
 			}
