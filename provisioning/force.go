@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"sluice/provisioning/config"
 	"sluice/provisioning/store"
 )
+
+// errWentBack is about a document that was not confirmed.
+var errWentBack = errors.New("it went back")
 
 // restore puts the newest document of the store in force that was confirmed,
 // or needed no confirmation. A box that has none starts empty. The error says
@@ -19,7 +23,7 @@ func (a *Agent) restore(ctx context.Context) error {
 	record, passedOver, err := a.o.Store.Load(func(r store.Record) (err error) {
 		if a.commit.wentBack(r.Version, r.Digest) {
 			// A disk that fails may keep what it could not be made to forget.
-			return fmt.Errorf("version %d went back: it was not confirmed", r.Version)
+			return errWentBack
 		}
 		// Another build may have written it, whose rules were others.
 		if document, err = config.Parse(r.Document, a.storedOptions()); err != nil {
@@ -30,6 +34,7 @@ func (a *Agent) restore(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the stored configuration: %w", err)
 	}
+	passedOver = slices.DeleteFunc(passedOver, func(err error) bool { return errors.Is(err, errWentBack) })
 	f := a.inForce.Load()
 	instead := "the box starts empty"
 	if record != nil {
