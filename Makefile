@@ -18,9 +18,13 @@ PLATFORMS := linux/amd64 linux/arm64 linux/arm/7 linux/arm/6 linux/386
 DIST := dist
 # The most bytes that a program may have.
 LARGEST := 20000000
-# The processors, and the packages, of test-arm.
-ARM := linux/arm/7 linux/arm/6 linux/386
-ARM_PACKAGES := ./relay/rtmp
+# The processors, and the packages, of test-arm; and those of make test, which
+# has a minute and a half for them.
+ARM := linux/arm64 linux/arm/7 linux/arm/6 linux/386
+ARM_TEST = -timeout 30m ./relay/... ./device/... ./provisioning/... ./cmd/sluiced
+ARM_SHORT := linux/arm64 linux/arm/7
+ARM_SHORT_TEST := -timeout 10m -short ./relay ./relay/udp ./relay/dial ./relay/gate ./relay/rtp ./relay/rtmp ./relay/srt \
+	./device/uplink ./device/control ./provisioning ./provisioning/mqtt ./provisioning/store ./cmd/sluiced
 
 SCRIPTS := $(wildcard scripts/* .ci/*)
 # Packages whose tests start the built programs: once is enough, without the
@@ -45,28 +49,29 @@ build: go ## the three programs, into bin/
 
 .PHONY: test
 test: go ## install what the tests need, then check everything and run every test
-	@$(STEP) "packages for the tests" scripts/deps test
+	@$(STEP) "packages for the tests" scripts/deps $(if $(SLUICE_TEST_LONG),test-full,test)
 	@$(STEP) "modules" go mod download
 	@$(MAKE) check
-	@$(STEP) "whole system" go test -count=1 -timeout $(TIMEOUT) ./test/...
+	@$(STEP) "whole system" scripts/go-test -count=1 -timeout $(TIMEOUT) $$(go list ./test/... | grep -v /image$$)
+	@$(MAKE) boot
 	@$(STEP) "32-bit build" $(MAKE) cross PLATFORMS=linux/arm/7
-	@$(STEP) "32-bit tests" $(MAKE) test-arm ARM=linux/arm/7
+	@$(STEP) "other processors" $(MAKE) test-arm $(if $(SLUICE_TEST_LONG),,ARM='$(ARM_SHORT)' ARM_TEST='$(ARM_SHORT_TEST)')
 
 .PHONY: test-full
 test-full: export SLUICE_TEST_LONG := 1
-test-full: go ## the same, with the long forms of the tests, which take minutes more
+test-full: go ## the same, with the long forms of the tests, all machines and processors, which take minutes more
 	@$(MAKE) test
 
 .PHONY: test-arm
-test-arm: go ## tests that need no other program on 32-bit processors: ARM 7 and 6, emulated, and 386
-	@scripts/test-arch '$(ARM)' $(ARM_PACKAGES)
+test-arm: go ## the tests on other processors: ARM 64, 7 and 6, emulated, and 386
+	@scripts/test-arch '$(ARM)' $(ARM_TEST)
 
 .PHONY: image-test
 image-test: export SLUICE_IMAGE_TEST = $(or $(ARCH),amd64 arm64 armv7 systemd)
 image-test: go ## boot the programs in emulated machines, relay, cut the power; ARCH=amd64, arm64, armv7 or systemd: that one
 	@$(STEP) "packages for the machines" scripts/deps image
 	@$(STEP) "modules" go mod download
-	@$(STEP) "boot" go test -count=1 -v -timeout 30m ./test/image
+	@$(MAKE) boot TIMEOUT=40m
 
 .PHONY: check
 check: go ## format, vet, staticcheck, shellcheck, generated documents, tests with the race detector
@@ -148,6 +153,12 @@ format-check:
 	@found=$$(bin/tools/gofumpt -l .); \
 	[ -z "$$found" ] || { echo "not formatted (make format):"; echo "$$found"; exit 1; }
 
+.PHONY: boot
+boot: export SLUICE_IMAGE_TEST ?= $(if $(SLUICE_TEST_LONG),amd64 arm64 armv7 systemd,amd64)
+boot:
+	@$(STEP) "kernels" scripts/kernels
+	@$(STEP) "boot" go test -count=1 -v -timeout $(TIMEOUT) ./test/image
+
 .PHONY: race
 race:
-	@CGO_ENABLED=1 go test -race -count=1 -timeout $(TIMEOUT) $$($(UNIT))
+	@CGO_ENABLED=1 scripts/go-test -race -count=1 -timeout $(TIMEOUT) $$($(UNIT))

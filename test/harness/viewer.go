@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sluice/relay/relaytest"
 )
 
@@ -28,7 +30,7 @@ func (v *Viewer) Write(b []byte) (int, error) {
 // Watch views what comes to a socket, until the test ends. header is how many
 // bytes come before the payload: 12 for RTP.
 func (v *Viewer) Watch(t *testing.T, conn *net.UDPConn, header int) {
-	_ = conn.SetReadBuffer(4 << 20)
+	enlarge(conn)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -47,6 +49,16 @@ func (v *Viewer) Watch(t *testing.T, conn *net.UDPConn, header int) {
 		conn.Close()
 		<-done
 	})
+}
+
+// enlarge makes a buffer for seconds in which the test does not get its turn:
+// beyond the system's limit where that is allowed.
+func enlarge(conn *net.UDPConn) {
+	const size = 4 << 20
+	_ = conn.SetReadBuffer(size)
+	if raw, err := conn.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size) })
+	}
 }
 
 // Receives waits until n more datagrams came.
