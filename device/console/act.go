@@ -49,23 +49,6 @@ func (s *session) requestNode() *node {
 	}}
 }
 
-// commitNodes answer a commit that waits for it.
-func (s *session) commitNodes() []*node {
-	answer := func(request, said string) func(context.Context, call) error {
-		return func(ctx context.Context, _ call) error {
-			if err := s.request(ctx, request, map[string]string{"id": ""}, nil); err != nil {
-				return err
-			}
-			s.printf("%s\n", said)
-			return nil
-		}
-	}
-	return []*node{
-		{word: "confirm", help: "keep the configuration that waits for it", run: answer("commit-confirm", "It is kept.")},
-		{word: "cancel", help: "go back from it at once", run: answer("commit-cancel", "The box went back.")},
-	}
-}
-
 func (s *session) reboot(ctx context.Context, _ call) error {
 	if ok, err := s.confirm(ctx, "All streams stop for a minute or so. Reboot?"); err != nil || !ok {
 		return notDone(err)

@@ -177,7 +177,7 @@ func TestScreens(t *testing.T) {
 	s.expect("van-3> ")
 	for _, line := range looks {
 		got := s.screens(t, line, "van-3> ")
-		golden(t, strings.NewReplacer(" ", "-", "/", "-").Replace(line), got)
+		golden(t, fileName(line), got)
 	}
 }
 

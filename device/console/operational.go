@@ -20,7 +20,7 @@ func (s *session) operational() *node {
 		s.requestNode(),
 		{word: "configure", help: "change the configuration", run: func(ctx context.Context, _ call) error { return enterConfigure(ctx, s) }},
 	}}
-	root.nodes = append(root.nodes, s.commitNodes()...)
+	root.nodes = append(root.nodes, confirmNode(s), cancelNode(s))
 	root.nodes = append(root.nodes, setupNodes(s)...)
 	leave := func(context.Context, call) error { return errLogout }
 	root.nodes = append(root.nodes, s.terminalNode(), s.helpNode(),

@@ -33,12 +33,12 @@ func (s *session) banner(ctx context.Context) string {
 		b.WriteString(labelled("Flows", s.width, v.summary()))
 		configuration := v.document()
 		if id.Factory {
-			configuration = "none yet: log in and type setup"
+			configuration = "none yet: setup makes one"
 		}
 		b.WriteString(labelled("Document", s.width, configuration))
 	}
 	b.WriteString(labelled("Fleet", s.width, s.fleetState(ctx)))
-	if id.FirstPassword != "" {
+	if id.FirstPassword != "" && s.o.Login {
 		b.WriteString(labelled("Password", s.width, id.FirstPassword+" (the first one, of any name, until it is changed)"))
 	}
 	return b.String()
