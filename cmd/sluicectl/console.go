@@ -77,7 +77,10 @@ func (c *command) here(command string) error {
 
 // ended tells the end of what was to be read from a session that broke.
 func ended(err error) error {
-	if errors.Is(err, io.EOF) {
+	switch {
+	case errors.Is(err, console.ErrFailed):
+		return errTold
+	case errors.Is(err, io.EOF):
 		return nil
 	}
 	return err

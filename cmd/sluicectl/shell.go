@@ -26,7 +26,8 @@ func (c *command) shell() *cobra.Command {
 
 There is no login: whoever may open the daemon's socket is who he is here.
 Commands come from standard input. A script begins with "terminal script on":
-then each command's last line is "ok" or "error: " and why.`,
+then each command's last line is "ok" or "error: " and why, and the exit status
+is 1 where one of them failed.`,
 		Example: `  sluicectl shell
   sluicectl shell < setup.txt`,
 		RunE: func(cmd *cobra.Command, _ []string) error {

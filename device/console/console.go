@@ -72,6 +72,7 @@ func orDefault[T int | time.Duration](v, otherwise T) T {
 var (
 	ErrHungUp  = errors.New("the line was hung up")
 	ErrStalled = errors.New("the terminal does not read")
+	ErrFailed  = errors.New("a command of the script failed") // without Login alone
 )
 
 // flushTime is how long what was said last may take to be written.
@@ -96,7 +97,8 @@ func Run(ctx context.Context, rw io.ReadWriter, o Options) error {
 	go func() { defer close(reading); in.run(rw, cancel) }()
 	go func() { defer close(writing); out.run() }()
 
-	err := newSession(ctx, in, out, o).serve(ctx)
+	s := newSession(ctx, in, out, o)
+	err := s.serve(ctx)
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		err = cause
 	}
@@ -111,6 +113,8 @@ func Run(ctx context.Context, rw io.ReadWriter, o Options) error {
 	o.Client.SetSession("")
 
 	switch {
+	case s.failed && !o.Login:
+		return ErrFailed
 	case errors.Is(err, ErrHungUp), errors.Is(err, ErrStalled):
 		return err
 	case err == nil, errors.Is(err, errLogout), errors.Is(err, errIdle), ctx.Err() != nil:

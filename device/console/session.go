@@ -18,6 +18,7 @@ type session struct {
 
 	width, height int
 	dumb, script  bool
+	failed        bool // a command of a script did
 
 	box     string // its name, for the prompt
 	user    string // who is logged in; empty: nobody yet
@@ -177,6 +178,7 @@ func (s *session) tell(err error) {
 	case s.script && err == nil:
 		s.print("ok\n")
 	case s.script:
+		s.failed = true
 		s.printf("error: %s\n", strings.ReplaceAll(err.Error(), "\n", " "))
 	case err == nil, errors.Is(err, errInterrupt), told(err):
 	default:
