@@ -201,6 +201,9 @@ func TestCommitConfirmed(t *testing.T) {
 	if got := b.inForce(); !strings.Contains(got, `"van-4"`) {
 		t.Errorf("in force is %s", got)
 	}
+	if b.comments[0] != "test" || b.comments[1] != "" {
+		t.Errorf("comments are %q", b.comments)
+	}
 	// A change of the way to the fleet is confirmed by the session.
 	b.change(func() { b.how = func(int) string { return "session" } })
 	s.do("set device hostname van-6", "# ")

@@ -517,6 +517,10 @@ func TestPointer(t *testing.T) {
 	if line, at, width = tree.Line([]string{"flows", "stage", "failover"}); line[at:at+width] != "failover" {
 		t.Errorf("%q: marked is %q", line, line[at:at+width])
 	}
+	wide := parse(t, `{"state": {"regions": {"서울": "wan0"}}}`)
+	if _, at, _ = wide.Line([]string{"regions", "서울"}); at != len("regions ")+4+1 {
+		t.Errorf("wide characters: marked is column %d", at)
+	}
 	if line, _, _ := tree.Line(strings.Fields("flows stage outputs hub srt passphrase")); line != "flows stage outputs hub srt passphrase (set)" {
 		t.Errorf("got %q", line)
 	}
@@ -537,7 +541,7 @@ func TestShownIsClean(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	s := load(t)
-	if _, err := s.Parse(bytes.Repeat([]byte(" "), MaxDocument+1)); err == nil {
+	if _, err := s.Parse(append([]byte("{}"), bytes.Repeat([]byte(" "), MaxDocument-1)...)); err == nil {
 		t.Error("a document of more than 256 KiB is read")
 	}
 	if _, err := s.Parse([]byte(`{"state": {"x": ` + strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth) + `}}`)); err == nil {
