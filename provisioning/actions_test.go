@@ -68,11 +68,11 @@ func TestRequests(t *testing.T) {
 			},
 			{
 				"identify", `{"transaction":"10","expires":"` + later + `","data":{"seconds":5}}`, false,
-				`{"transaction":"10","status":"error","error":{"code":501,"message":"this build knows no light or sound of the box to identify it by"}}`,
+				`{"transaction":"10","status":"error","error":{"code":501,"message":"nothing on this box can show where it is"}}`,
 			},
 			{
 				"reboot", `{"transaction":"11","expires":"` + later + `"}`, false,
-				`{"transaction":"11","status":"error","error":{"code":501,"message":"this build cannot reboot the box"}}`,
+				`{"transaction":"11","status":"error","error":{"code":501,"message":"nothing on this box can start it again"}}`,
 			},
 			{
 				"support-bundle", `{"transaction":"12","expires":"` + later + `"}`, false,

@@ -54,6 +54,7 @@ type Store interface {
 	Get(name string) ([]byte, error)
 	Put(name string, value []byte) error
 	Delete(name string) error
+	Wipe(except string) error
 }
 
 // deviceName is what may stand in topics and in a certificate.
@@ -97,6 +98,9 @@ type Options struct {
 	Updater Updater
 	// SystemBootID distinguishes this start of the box from any other.
 	SystemBootID string
+
+	// End has the daemon end, to be started again. Nil: nobody can.
+	End func()
 
 	// PasswordFile holds the console's password, or its hash as a PHC string of
 	// argon2id, for the first start. Empty: the box makes one.
@@ -202,6 +206,9 @@ func New(o Options) (*Agent, error) {
 		updates:       updater{wanted: make(chan []byte, 1)},
 		looks:         make(chan struct{}, maxInspections),
 		trials:        make(chan struct{}, maxTrials),
+	}
+	if err := finishReset(o.Store); err != nil {
+		return nil, err
 	}
 	a.inForce.Store(factory())
 	if err := a.connect(); err != nil {

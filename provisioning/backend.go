@@ -36,6 +36,8 @@ func (a *Agent) Document(name string) (json.RawMessage, bool) {
 		return config.JSONSchema(), true
 	case "candidate":
 		return marshal(a.candidateDocument()), true
+	case "clock":
+		return marshal(newKernelClock().document(now())), true
 	case "console":
 		return marshal(a.consoleDocument()), true
 	case "reported", "state", "update":

@@ -391,6 +391,7 @@ func (m memory) Get(name string) ([]byte, error) {
 
 func (m memory) Put(name string, value []byte) error { m[name] = value; return nil }
 func (m memory) Delete(name string) error            { delete(m, name); return nil }
+func (m memory) Wipe(string) error                   { clear(m); return nil }
 func (m memory) Records() ([]store.Record, error)    { return nil, nil }
 func (m memory) Save(store.Record) error             { return nil }
 

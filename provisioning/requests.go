@@ -55,12 +55,14 @@ func requests() map[string]request {
 		"log-tail":       {do: (*Agent).logTail},
 		"output-explain": {do: (*Agent).explainOutput, quiet: true},
 		"test":           {do: (*Agent).test, slow: true},
-		"identify":       {do: (*Agent).identify},
-		"reboot":         {do: (*Agent).reboot},
+		"identify":       {do: (*Agent).identify, slow: true},
+		"reboot":         {do: (*Agent).reboot, slow: true},
 		"support-bundle": {do: (*Agent).supportBundle, slow: true},
 
 		"commit-confirm": {do: settleCommit(confirmIt), local: true, quiet: true},
 		"commit-cancel":  {do: settleCommit(cancelIt), local: true, quiet: true},
+
+		"factory-reset": {do: (*Agent).factoryReset, local: true, quiet: true},
 
 		"candidate-put":      {do: (*Agent).putCandidate, local: true, quiet: true},
 		"candidate-check":    {do: (*Agent).checkCandidate, local: true, quiet: true},
@@ -260,14 +262,6 @@ func (a *Agent) test(ctx context.Context, c *call) (any, error) {
 		return nil, no(400, "%v", err)
 	}
 	return a.try(ctx, t)
-}
-
-func (a *Agent) identify(context.Context, *call) (any, error) {
-	return nil, no(501, "this build knows no light or sound of the box to identify it by")
-}
-
-func (a *Agent) reboot(context.Context, *call) (any, error) {
-	return nil, no(501, "this build cannot reboot the box")
 }
 
 func (a *Agent) supportBundle(context.Context, *call) (any, error) {

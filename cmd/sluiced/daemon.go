@@ -30,12 +30,13 @@ type daemon struct {
 	engine  *relay.Engine
 	agent   *provisioning.Agent
 	control net.Listener
-	metrics net.Listener // nil where nobody asked for them
+	metrics net.Listener  // nil where nobody asked for them
+	over    chan struct{} // closed when the daemon is to end by itself
 }
 
 // newDaemon opens what the daemon needs. What it returns must be run.
 func newDaemon(s *settings, log *slog.Logger, lines *ring) (d *daemon, err error) {
-	d = &daemon{log: log}
+	d = &daemon{log: log, over: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			d.close()
@@ -53,8 +54,8 @@ func newDaemon(s *settings, log *slog.Logger, lines *ring) (d *daemon, err error
 		Info:   func() config.Info { return info(box, log) },
 		SetTLS: certificate.Set, Figures: box.Figures, LogTail: lines.tail, Log: log,
 		Host: system.NewHost(system.HostDir), SystemBootID: box.BootID(),
-		Updater:      &system.Installer{Dir: system.HostDir, State: s.state, RAUC: "/etc/rauc/system.conf"},
-		PasswordFile: s.passwordFile, LocalUplinks: s.uplinks, BrokerUplinks: s.brokerUplinks,
+		Updater: &system.Installer{Dir: system.HostDir, State: s.state, RAUC: "/etc/rauc/system.conf"},
+		End:     sync.OnceFunc(func() { close(d.over) }), PasswordFile: s.passwordFile, LocalUplinks: s.uplinks, BrokerUplinks: s.brokerUplinks,
 		Dial: d.dialer, ApplyEvery: s.applyEvery,
 	}
 	if s.broker.Broker != "" {
@@ -175,7 +176,12 @@ func (d *daemon) run(ctx context.Context) error {
 		part(&reporters, "heart", reporting, beating.run)
 	}
 
-	<-reporting.Done()
+	select {
+	case <-reporting.Done():
+	case <-d.over:
+		d.log.Info("ending, to be started again")
+		stopReporting()
+	}
 	told.tell("STOPPING=1")
 	reporters.Wait()
 	stopRelaying()
