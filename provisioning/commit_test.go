@@ -301,7 +301,7 @@ func TestSessionCommitIsKept(t *testing.T) {
 		b.publishLater(moved(8, "b", "wan0"))
 		b.saysIs(t, "8 pending_confirm 8 b")
 		b.pendingIs(t, "session-8 8 session")
-		if n := len(b.fleet.used); n != 1 {
+		if n := len(b.fleet.brokers()); n != 1 {
 			t.Fatalf("the session was made anew %d times", n)
 		}
 		// The fleet's documents wait, and so does an edit for a while.
@@ -355,7 +355,7 @@ func TestSessionCommitGoesBack(t *testing.T) {
 		if got := b.fleet.on("config/rejected")[0].body; !strings.Contains(got, "no session with the broker came back within 2m0s") {
 			t.Errorf("rejected %s", got)
 		}
-		if n := len(b.fleet.used); n != 2 {
+		if n := len(b.fleet.brokers()); n != 2 {
 			t.Errorf("the session was made anew %d times, want there and back", n)
 		}
 		if names := b.waysOf(b.inForce.Load()); !slices.Equal(names, []string{"lan0"}) {
@@ -427,7 +427,7 @@ func TestWhatNeedsTheSession(t *testing.T) {
 				b := startBox(t, "", c.options)
 				b.publish(document(7, "a", ""))
 				b.fleet.live(false)
-				b.fleet.used = nil
+				made := len(b.fleet.brokers())
 				b.publishLater(c.document)
 				if v := b.inForce.Load().version(); v != 8 {
 					t.Fatalf("version %d; %s", v, b.fleet.last("config/rejected"))
@@ -437,7 +437,8 @@ func TestWhatNeedsTheSession(t *testing.T) {
 					want = "session-8 8 session"
 				}
 				b.pendingIs(t, want)
-				if anew := len(b.fleet.used) > 0 && b.fleet.used[0].Broker != ""; anew != c.needs {
+				anew := b.fleet.brokers()[made:]
+				if anew := len(anew) > 0 && anew[0].Broker != ""; anew != c.needs {
 					t.Errorf("the session is made anew: %t", anew)
 				}
 			})

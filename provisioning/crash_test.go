@@ -203,16 +203,16 @@ func TestConfirmedAndNotStored(t *testing.T) {
 					o.Store = s
 				})
 				b.publish(document(7, "a", ""))
-				s.fail = true
-				s.saves = 0
+				s.fail.Store(true)
+				s.saves.Store(0)
 				b.publishLater(moved(8, "b", "wan0"))
 				time.Sleep(time.Minute)
 				b.saysIs(t, "8 pending_confirm 8 b")
-				if s.saves < 3 || s.saves > 13 { // each wears the flash
-					t.Errorf("in a minute it was tried %d times", s.saves)
+				if n := s.saves.Load(); n < 3 || n > 13 { // each wears the flash
+					t.Errorf("in a minute it was tried %d times", n)
 				}
 				if mends {
-					s.fail = false
+					s.fail.Store(false)
 				}
 				time.Sleep(2 * time.Minute)
 				want, answer := "7 rolled_back 8 a", "408 8 t8"

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -238,16 +239,16 @@ func TestRemembersWithoutBroker(t *testing.T) {
 	})
 }
 
-// failingStore cannot be written.
+// failingStore cannot be written while it fails.
 type failingStore struct {
 	*store.Store
-	fail  bool
-	saves int
+	fail  atomic.Bool
+	saves atomic.Int64 // that were tried
 }
 
 func (s *failingStore) Save(r store.Record) error {
-	s.saves++
-	if s.fail {
+	s.saves.Add(1)
+	if s.fail.Load() {
 		return errors.New("no space left on device")
 	}
 	return s.Store.Save(r)
@@ -261,7 +262,7 @@ func TestWhatCannotBeStoredDoesNotComeIntoForce(t *testing.T) {
 			o.Store = s
 		})
 		b.publish(document(1, "a", ""))
-		s.fail = true
+		s.fail.Store(true)
 		b.publishLater(document(2, "b", ""))
 		want := `{"client_token":"t2","code":507,"current_version":1,"errors":[],"message":"the state directory cannot be written: nothing was changed","version":2}`
 		if got := timeless(b.fleet.last("config/rejected")); got != want {
@@ -270,7 +271,7 @@ func TestWhatCannotBeStoredDoesNotComeIntoForce(t *testing.T) {
 		if b.engine.count() != 2 || b.engine.last().Flows[0].Outputs[0].Name != "a" {
 			t.Error("it came into force")
 		}
-		s.fail = false
+		s.fail.Store(false)
 		b.publishLater(document(2, "b", ""))
 		if b.engine.last().Flows[0].Outputs[0].Name != "b" {
 			t.Error("it did not come into force once it could be stored")

@@ -163,6 +163,12 @@ func (h *fakeHost) Do(_ context.Context, a system.Action) error {
 	return nil
 }
 
+func (h *fakeHost) forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.set = nil
+}
+
 func (h *fakeHost) asked() []system.Settings {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -215,6 +221,13 @@ func (c *fakeConnection) Use(broker mqtt.Config) (uint64, error) {
 	c.status.Generation++
 	c.status.Connected, c.status.Ready = !c.dead, !c.dead
 	return c.status.Generation, nil
+}
+
+// brokers are those that were used, in order.
+func (c *fakeConnection) brokers() []mqtt.Config {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.used)
 }
 
 // live ends the death of the broker, or begins it.
@@ -398,6 +411,8 @@ func field(t *testing.T, body string, path ...any) any {
 	}
 	return v
 }
+
+func last[T any](all []T) T { return all[len(all)-1] }
 
 // lockedBuffer is a bytes.Buffer for several goroutines.
 type lockedBuffer struct {

@@ -47,7 +47,7 @@ func TestHostIsAsTheDocumentAsks(t *testing.T) {
 			t.Errorf("the same was asked for again: %d times", n)
 		}
 		b.stop()
-		h.set = nil
+		h.forget()
 		b = startBox(t, b.dir, prepare)
 		if got := h.asked(); len(got) != 1 || !reflect.DeepEqual(got[0], want) {
 			t.Errorf("after a restart: %+v", got)
@@ -136,7 +136,7 @@ func TestSlowHost(t *testing.T) {
 		for i := range 430 {
 			time.Sleep(100 * time.Millisecond)
 			worst = max(worst, time.Since(b.Alive()))
-			if i < 390 && len(b.fleet.used) > 0 {
+			if i < 390 && len(b.fleet.brokers()) > 0 {
 				t.Fatal("the session is made anew before the host is as it is to be")
 			}
 		}

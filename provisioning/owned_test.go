@@ -154,7 +154,7 @@ func TestBrokerOfTheDocument(t *testing.T) {
 		}
 		is := func(what string) {
 			t.Helper()
-			c := b.fleet.used[len(b.fleet.used)-1]
+			c := last(b.fleet.brokers())
 			if c.Broker != "mqtts://a.example.com" || c.Username != "box" || c.Password.Reveal() != "planted-a" ||
 				c.CAFile != filepath.Join("/state", "ca.pem") || c.ClientID != "box" || c.Presence == nil || c.Dialers()[0].Name != "wan0" {
 				t.Errorf("%s: the broker is %+v", what, c)
@@ -177,7 +177,7 @@ func TestBrokerOfTheDocument(t *testing.T) {
 		if status, answer := b.edit(managing(0, brokerB)); status != 200 || !strings.Contains(answer, `"pending_confirm"`) {
 			t.Fatalf("%d %s", status, answer)
 		}
-		if c := b.fleet.used[len(b.fleet.used)-1]; c.Broker != "mqtts://b.example.com" || c.Username != "" {
+		if c := last(b.fleet.brokers()); c.Broker != "mqtts://b.example.com" || c.Username != "" {
 			t.Errorf("the broker is %+v", c)
 		}
 		body, _ := b.Document("saved")
