@@ -16,6 +16,7 @@ import (
 type box struct {
 	dir string
 	harness.Control
+	run     starter
 	args    []string
 	process *harness.Process
 }
@@ -24,8 +25,14 @@ const boxName = "van-3"
 
 func startBox(t *testing.T, more ...string) *box {
 	t.Helper()
+	return startBoxOn(t, harness.Start, more...)
+}
+
+// startBoxOn starts one that run runs.
+func startBoxOn(t *testing.T, run starter, more ...string) *box {
+	t.Helper()
 	dir := t.TempDir()
-	x := &box{dir: dir, Control: harness.Control(filepath.Join(dir, "control.sock"))}
+	x := &box{dir: dir, run: run, Control: harness.Control(filepath.Join(dir, "control.sock"))}
 	x.args = append([]string{"--state", filepath.Join(dir, "state"), "--control", string(x.Control), "--device", boxName, "--config", filepath.Join(dir, "none")}, more...)
 	check(t, os.WriteFile(filepath.Join(dir, "none"), nil, 0o600))
 	x.start(t)
@@ -34,7 +41,7 @@ func startBox(t *testing.T, more ...string) *box {
 
 func (x *box) start(t *testing.T) {
 	t.Helper()
-	x.process = harness.Start(t, harness.Program("sluiced"), x.args, nil)
+	x.process = x.run(t, harness.Program("sluiced"), x.args, nil)
 	harness.Await(t, 20*time.Second, "the box tells its state on its socket", func() bool {
 		if !x.process.Running() {
 			t.Fatalf("sluiced ended: %v\n%s", x.process.Err, x.process.Out.Tail(4000))

@@ -3,6 +3,7 @@ package console
 import (
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,13 +17,16 @@ import (
 // does not make an SRT library drop packets as too late.
 const srtLatency = 2000
 
+// A starter runs a program, here or on a host: harness.Start, or a Host's.
+type starter func(t *testing.T, path string, args []string, prepare func(*exec.Cmd)) *harness.Process
+
 // feed has srt-live-transmit send a generated stream into an SRT input, until
-// the test ends.
-func feed(t *testing.T, port int, seed uint64) {
+// the test ends. options follow in the URI.
+func feed(t *testing.T, start starter, to, options string, seed uint64) {
 	t.Helper()
 	var pipe io.WriteCloser
-	uri := fmt.Sprintf("srt://127.0.0.1:%d?mode=caller&latency=%d", port, srtLatency)
-	p := harness.Start(t, harness.Need(t, "srt-live-transmit", "srt-tools"), []string{"-q", "-chunk", "1316", "file://con", uri}, func(cmd *exec.Cmd) {
+	uri := fmt.Sprintf("srt://%s?mode=caller&latency=%d%s", to, srtLatency, options)
+	p := start(t, harness.Need(t, "srt-live-transmit", "srt-tools"), []string{"-q", "-chunk", "1316", "file://con", uri}, func(cmd *exec.Cmd) {
 		var err error
 		pipe, err = cmd.StdinPipe()
 		check(t, err)
@@ -43,13 +47,13 @@ func feed(t *testing.T, port int, seed uint64) {
 	})
 }
 
-// view is srt-live-transmit as a player of the SRT listener output at a port,
-// which knows what it misses.
-func view(t *testing.T, what string, port int, seed uint64) *harness.Viewer {
+// view is srt-live-transmit as a player of an SRT listener output, which knows
+// what it misses.
+func view(t *testing.T, start starter, at, options string, seed uint64) *harness.Viewer {
 	t.Helper()
-	v := harness.NewViewer(what, seed)
-	uri := fmt.Sprintf("srt://127.0.0.1:%d?latency=%d&mode=caller", port, srtLatency)
-	harness.Start(t, harness.Need(t, "srt-live-transmit", "srt-tools"), []string{"-q", "-chunk", "1316", uri, "file://con"}, func(cmd *exec.Cmd) {
+	v := harness.NewViewer("the player of "+at, seed)
+	uri := fmt.Sprintf("srt://%s?mode=caller&latency=%d%s", at, srtLatency, options)
+	start(t, harness.Need(t, "srt-live-transmit", "srt-tools"), []string{"-q", "-chunk", "1316", uri, "file://con"}, func(cmd *exec.Cmd) {
 		cmd.Stdout = v
 	})
 	return v
@@ -66,9 +70,17 @@ func (x *box) relays(t *testing.T, seed uint64) *harness.Viewer {
 		in, srtLatency, out, srtLatency), 0o600))
 	x.Ctl(t, "apply", document)
 	x.AwaitStates(t, 15*time.Second, map[string]string{"enc": "waiting", "wall": "waiting"})
-	feed(t, in, seed)
-	v := view(t, "the player beside the console", out, seed)
+	feed(t, harness.Start, fmt.Sprintf("127.0.0.1:%d", in), "", seed)
+	v := view(t, harness.Start, fmt.Sprintf("127.0.0.1:%d", out), "", seed)
 	x.AwaitStates(t, 30*time.Second, map[string]string{"enc": "receiving", "wall": "connected"})
 	v.Receives(t, 50, 30*time.Second)
 	return v
+}
+
+// listenRTP views the RTP that comes to a port of the host it is called on.
+func listenRTP(t *testing.T, v *harness.Viewer, port int) {
+	t.Helper()
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{Port: port})
+	check(t, err)
+	v.Watch(t, conn, 12)
 }
