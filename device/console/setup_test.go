@@ -98,7 +98,7 @@ func TestSetupAlone(t *testing.T) {
 		turn{"Keep it (yes, no; Enter looks again)", "yes"},
 	)
 	s.expect("ob-van-3> ")
-	golden(t, "setup-alone", s.talk())
+	golden(t, "setup", "van-3> setup\n"+s.talk()) // as docs/console.md shows it
 	const want = `{"device":{"hostname":"ob-van-3","ntp":["pool.ntp.org"]},"flows":[{"id":"main-stage",` +
 		`"inputs":[{"id":"in-1","protocol":"SRT","srt":{"mode":"listener","passphrase":"correct horse","port":9000},"uplink":"lan0"}],"name":"Main stage",` +
 		`"outputs":[{"id":"out-1","name":"Output 1","protocol":"RTMP_PUSH","rtmp":{"destinations":[{"stream_key":"e18c3c4dd05aef02","url":"rtmp://live.example.com/app"}]},"uplink":"wan0"}]}],` +
