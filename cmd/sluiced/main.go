@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/pflag"
@@ -26,7 +27,16 @@ const (
 	exitUsage  = 2
 )
 
+// gcPercent is how much the heap may grow, in percent of what is in use, before
+// garbage is collected. Most of it is the media of the last seconds, which holds
+// no pointers and costs the collector little: with Go's own 100 a box with ten
+// viewers of 10 Mbit/s needs 40 MiB, with this 32 (TestMemory of test/e2e).
+const gcPercent = 50
+
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	os.Exit(run(os.Args[1:], signals, os.Stdout, os.Stderr))
