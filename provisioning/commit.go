@@ -39,6 +39,7 @@ const (
 type commit struct {
 	pending
 	before   *inForce
+	moves    bool // the box is reached in another way under it
 	began    time.Time
 	deadline time.Time // of the monotonic clock, unlike ConfirmBy
 	retried  time.Time // when the broker was last tried
@@ -58,15 +59,16 @@ func (c *commit) shown() *config.PendingCommit {
 
 // needsCommit returns how a document has to be committed, or nil.
 func (a *Agent) needsCommit(next *inForce) *commit {
-	c := &commit{began: time.Now()}
+	current := a.inForce.Load()
+	c := &commit{began: time.Now(), moves: a.networkDiffers(current, next)}
 	window := a.o.SessionWindow
-	switch k, current := next.document.Commit, a.inForce.Load(); {
+	switch k := next.document.Commit; {
 	case k != nil:
 		c.ID, c.How = k.ID, byRequest
 		window = time.Duration(k.RollbackS) * time.Second
 	case a.brokerOf(current) == nil && a.brokerOf(next) == nil:
 		return nil // nobody but who is at the box could be cut off
-	case a.networkDiffers(current, next):
+	case c.moves:
 		c.ID, c.How = fmt.Sprintf("session-%d", next.version()), bySession
 	default:
 		return nil
@@ -113,17 +115,15 @@ func (a *Agent) attend(ctx context.Context) {
 		return
 	}
 	at := time.Now()
-	if c.How == bySession {
-		switch reached := a.reached(); {
-		case reached && at.Sub(c.failed) >= attendAgain:
-			if a.keep("the session with the broker") == nil {
-				return
-			}
-		case !reached && at.Sub(c.retried) >= attendAgain:
-			// The pauses of the connection would outlast the window.
-			c.retried = at
-			a.client.Retry()
+	switch reached := a.reached(); {
+	case reached && c.How == bySession && at.Sub(c.failed) >= attendAgain:
+		if a.keep("the session with the broker") == nil {
+			return
 		}
+	case !reached && c.moves && at.Sub(c.retried) >= attendAgain:
+		// The pauses of the connection would outlast the window.
+		c.retried = at
+		a.client.Retry()
 	}
 	if at.Before(c.deadline) {
 		return

@@ -318,7 +318,7 @@ func TestSessionCommitIsKept(t *testing.T) {
 		b.saysIs(t, "8 pending_confirm 8 b")
 		b.fleet.live(true)
 		time.Sleep(5 * time.Second)
-		if b.fleet.retries == 0 {
+		if b.fleet.retried() == 0 {
 			t.Error("the broker was not tried again")
 		}
 		got := b.answers(t)
@@ -376,6 +376,34 @@ func TestSessionCommitIsConfirmedAtTheBox(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		b.saysIs(t, "8 applied 8 b")
 		b.answersAre(t, "applied 7 t7", "applied 8 t8")
+	})
+}
+
+// A commit that a person confirms, and that moves the box: the session is made
+// anew, and confirms nothing.
+func TestExplicitCommitThatMovesTheBox(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := startBox(t, "", nil)
+		b.publish(document(7, "a", ""))
+		b.fleet.live(false)
+		b.publishLater(strings.Replace(moved(8, "b", "wan0"), `"state"`, `"commit":{"id":"c8","rollback_s":60},"state"`, 1))
+		if n := len(b.fleet.brokers()); n != 1 {
+			t.Errorf("the session was made anew %d times", n)
+		}
+		time.Sleep(20 * time.Second)
+		if b.fleet.retried() < 3 {
+			t.Errorf("the broker was tried again %d times", b.fleet.retried())
+		}
+		b.fleet.live(true)
+		time.Sleep(20 * time.Second)
+		b.saysIs(t, "8 pending_confirm 8 b")
+		b.pendingIs(t, "c8 8 explicit")
+		time.Sleep(21 * time.Second)
+		b.saysIs(t, "7 rolled_back 8 a")
+		if n := len(b.fleet.brokers()); n != 2 {
+			t.Errorf("the session was made anew %d times", n)
+		}
+		b.answersAre(t, "applied 7 t7", "pending_confirm 8 t8", "408 8 t8")
 	})
 }
 

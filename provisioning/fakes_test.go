@@ -230,6 +230,8 @@ func (c *fakeConnection) brokers() []mqtt.Config {
 	return slices.Clone(c.used)
 }
 
+func (c *fakeConnection) retried() int { c.mu.Lock(); defer c.mu.Unlock(); return c.retries }
+
 // live ends the death of the broker, or begins it.
 func (c *fakeConnection) live(alive bool) {
 	c.mu.Lock()
