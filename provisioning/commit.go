@@ -40,6 +40,7 @@ type commit struct {
 	pending
 	before   *inForce
 	moves    bool // the box is reached in another way under it
+	links    bool // the host's network is another
 	began    time.Time
 	deadline time.Time // of the monotonic clock, unlike ConfirmBy
 	retried  time.Time // when the broker was last tried
@@ -60,7 +61,7 @@ func (c *commit) shown() *config.PendingCommit {
 // needsCommit returns how a document has to be committed, or nil.
 func (a *Agent) needsCommit(next *inForce) *commit {
 	current := a.inForce.Load()
-	c := &commit{began: time.Now(), moves: a.networkDiffers(current, next)}
+	c := &commit{began: time.Now(), moves: a.networkDiffers(current, next), links: a.linksDiffer(current, next)}
 	window := a.o.SessionWindow
 	switch k := next.document.Commit; {
 	case k != nil:
@@ -115,8 +116,10 @@ func (a *Agent) attend(ctx context.Context) {
 		return
 	}
 	at := time.Now()
+	// A host that has not done it may do it later, when nothing would go back.
+	undone := c.links && a.network.failing()
 	switch reached := a.reached(); {
-	case reached && c.How == bySession && at.Sub(c.failed) >= attendAgain:
+	case reached && !undone && c.How == bySession && at.Sub(c.failed) >= attendAgain:
 		if a.keep("the session with the broker") == nil {
 			return
 		}
@@ -133,6 +136,8 @@ func (a *Agent) attend(ctx context.Context) {
 	switch s := a.client.Status(); {
 	case !c.failed.IsZero():
 		why = "it was confirmed, but the state directory cannot be written"
+	case c.How == bySession && undone:
+		why = "the host's network is not as it asks: " + a.network.trouble()
 	case c.How == bySession && s.Reason != nil:
 		why = fmt.Sprintf("no session with the broker came back within %v: %s", window, s.Reason.Message)
 	case c.How == bySession:

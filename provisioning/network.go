@@ -117,6 +117,14 @@ func (n *network) await(ctx context.Context, patience time.Duration) {
 	}
 }
 
+// failing tells whether the host answered that it could not; not that there is
+// nobody to do it.
+func (n *network) failing() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.done == n.asked && n.failed != nil && !errors.Is(n.failed, system.ErrNoHost)
+}
+
 // trouble says why the host is not as the document asks, empty if it is.
 func (n *network) trouble() string {
 	n.mu.Lock()
@@ -215,10 +223,12 @@ func managementOf(d *config.Document) device.Management {
 // networkDiffers tells whether a box that obeys g is reached in another way
 // than one that obeys f.
 func (a *Agent) networkDiffers(f, g *inForce) bool {
-	if a.o.Host != nil && !reflect.DeepEqual(a.hostSettings(f).Links, a.hostSettings(g).Links) {
-		return true
-	}
-	return !reflect.DeepEqual(a.wayOf(f), a.wayOf(g))
+	return a.linksDiffer(f, g) || !reflect.DeepEqual(a.wayOf(f), a.wayOf(g))
+}
+
+// linksDiffer tells whether the host's network is another.
+func (a *Agent) linksDiffer(f, g *inForce) bool {
+	return a.o.Host != nil && !reflect.DeepEqual(a.hostSettings(f).Links, a.hostSettings(g).Links)
 }
 
 // brokerOf is the broker that a document, or the command line, names; nil if

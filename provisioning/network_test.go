@@ -84,7 +84,7 @@ func TestHostThatDoesNotDoIt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := &fakeHost{err: c.err}
-				b := startBox(t, "", func(o *Options) { o.Host = h })
+				b := startBox(t, "", func(o *Options) { o.Host, o.Broker = h, nil }) // nothing is to be confirmed
 				b.publish(c.document)
 				time.Sleep(2 * time.Second)
 				want := "applied"
@@ -111,6 +111,39 @@ func TestHostThatDoesNotDoIt(t *testing.T) {
 				}
 				if state := b.fleet.last("state"); strings.Contains(state, "network_not_applied") {
 					t.Errorf("later, state %s", state)
+				}
+			})
+		})
+	}
+}
+
+// A network that the host could not set is not kept, whatever session there is:
+// the host might do it later.
+func TestNetworkThatTheHostDoesNotSet(t *testing.T) {
+	for name, c := range map[string]struct {
+		err     error
+		answer  string
+		version uint64
+	}{
+		"it fails":       {errors.New("networkd would not reload"), "408 8 t8", 7},
+		"nobody does it": {system.ErrNoHost, "applied 8 t8", 8},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := &fakeHost{}
+				b := startBox(t, "", func(o *Options) { o.Host = h })
+				b.publish(document(7, "a", ""))
+				h.mu.Lock()
+				h.err = c.err
+				h.mu.Unlock()
+				b.publishLater(strings.Replace(document(8, "b", ""), `"default":true`, `"default":true,"dhcp4":true`, 1))
+				time.Sleep(122 * time.Second)
+				b.answersAre(t, "applied 7 t7", c.answer)
+				if v := b.inForce.Load().version(); v != c.version {
+					t.Errorf("version %d is in force", v)
+				}
+				if got := b.fleet.last("config/rejected"); got != "" && !strings.Contains(got, c.err.Error()) {
+					t.Errorf("rejected %s", got)
 				}
 			})
 		})
