@@ -213,7 +213,7 @@ func info(box *system.Box, log *slog.Logger) config.Info {
 	}
 	for _, n := range nics {
 		i.Interfaces = append(i.Interfaces, config.InterfaceInfo{
-			Name: n.Name, MAC: n.MAC, Path: n.Path, Driver: n.Driver, SpeedMbps: n.SpeedMbps,
+			Name: n.Name, MAC: n.MAC, Path: n.Path, Driver: n.Driver, Carrier: n.Carrier, SpeedMbps: n.SpeedMbps,
 		})
 	}
 	return i

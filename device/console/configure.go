@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"sluice/device/console/edit"
+	"sluice/device/control"
 )
 
 // A candidate is the one that the daemon keeps, as a session edits it. Each
@@ -287,7 +288,10 @@ func (c *candidate) compare(ctx context.Context, with string) error {
 		return err
 	}
 	var raw json.RawMessage
-	if err := c.document(ctx, with, &raw); err != nil {
+	switch err := c.document(ctx, with, &raw); {
+	case errors.Is(err, control.ErrNoDocument):
+		return errors.New("the box has none from so long ago: show commits lists them")
+	case err != nil:
 		return err
 	}
 	other, err := c.schema.Parse(raw)

@@ -47,7 +47,7 @@ func TestConfigure(t *testing.T) {
 			"~ flows stage name Hall 7? -> Main stage\n+ flows stage outputs hub srt latency_ms 200\n"},
 		{"discard", "The candidate is dropped: there is what is in force.\n"},
 		{"compare", "There is no difference.\n"},
-		{"compare 9", "There is no document \"saved-9\".\n"},
+		{"compare 9", "The box has none from so long ago: show commits lists them.\n"},
 	} {
 		if got := s.answered(c.line, "# "); got != c.want {
 			t.Errorf("%s:\n%q, want\n%q", c.line, got, c.want)

@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -63,20 +64,18 @@ type nic struct {
 	MAC       string `json:"mac"`
 	Path      string `json:"path"`
 	SpeedMbps int    `json:"speed_mbps"`
-	Carrier   *bool  `json:"carrier"` // nil: not told
+	Carrier   bool   `json:"carrier"`
 }
 
 // link says what is known of the cable.
 func (n nic) link() string {
 	switch {
-	case n.SpeedMbps >= 1000:
-		return short(float64(n.SpeedMbps)/1000) + " Gb/s"
+	case !n.Carrier:
+		return "no link"
 	case n.SpeedMbps > 0:
-		return fmt.Sprintf("%d Mb/s", n.SpeedMbps)
-	case n.Carrier != nil && *n.Carrier:
-		return "up"
+		return bitrate(uint64(n.SpeedMbps) * 1e6)
 	}
-	return "no link"
+	return "link"
 }
 
 // maxNICs bounds how many are asked about: as many as there can be uplinks.
@@ -88,17 +87,8 @@ func newWizard(ctx context.Context, s *session) (*wizard, error) {
 		return nil, err
 	}
 	w := &wizard{candidate: c, answers: map[string]string{}, secrets: map[string]string{}}
-	var info struct {
-		Device     string `json:"device"`
-		Interfaces []nic  `json:"interfaces"`
-	}
-	if err := s.document(ctx, "info", &info); err != nil {
+	if w.nics, err = w.listNICs(ctx); err != nil {
 		return nil, err
-	}
-	for _, n := range info.Interfaces {
-		if n.Name != "lo" && len(w.nics) < maxNICs {
-			w.nics = append(w.nics, n)
-		}
 	}
 	var fleet struct {
 		Broker string `json:"broker"`
@@ -133,8 +123,32 @@ func (w *wizard) has(path ...string) bool {
 	return err == nil
 }
 
-// lines of a table of the box's interfaces.
-func (w *wizard) interfaces() string {
+// listNICs reads which interfaces there are, with the state of their cables.
+func (w *wizard) listNICs(ctx context.Context) (nics []nic, err error) {
+	var info struct {
+		Interfaces []nic `json:"interfaces"`
+	}
+	if err := w.document(ctx, "info", &info); err != nil {
+		return nil, err
+	}
+	for _, n := range info.Interfaces {
+		if n.Name != "lo" && len(nics) < maxNICs {
+			nics = append(nics, n)
+		}
+	}
+	return nics, nil
+}
+
+// interfaces is a table of the box's, as they are now. The questions are about
+// those that there were at the beginning.
+func (w *wizard) interfaces(ctx context.Context) string {
+	if nics, err := w.listNICs(ctx); err == nil {
+		for i := range w.nics {
+			if j := slices.IndexFunc(nics, func(n nic) bool { return n.Name == w.nics[i].Name }); j >= 0 {
+				w.nics[i].Carrier, w.nics[i].SpeedMbps = nics[j].Carrier, nics[j].SpeedMbps
+			}
+		}
+	}
 	t := table{head: []string{"NIC", "HARDWARE ADDRESS", "LINK", "ROLE"}}
 	for _, n := range w.nics {
 		t.add(n.Name, dash(n.MAC), n.link(), dash(w.roleOf(n)))

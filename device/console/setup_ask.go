@@ -10,11 +10,11 @@ import (
 
 // A question is one of a setup.
 type question struct {
-	name   string        // of its answer
-	text   func() string // what is asked, without ": "
-	more   string        // what ? says
-	before func() string // shown above
-	needed func() bool   // nil: always
+	name   string                       // of its answer
+	text   func() string                // what is asked, without ": "
+	more   string                       // what ? says
+	before func(context.Context) string // shown above
+	needed func() bool                  // nil: always
 
 	proposed func() string // nil: nothing
 	choices  []string      // for Tab, and as words that are taken shortened
@@ -57,7 +57,7 @@ func (w *wizard) all(ctx context.Context, questions []*question) (again bool, er
 // one asks a question until it has an answer.
 func (w *wizard) one(ctx context.Context, q *question) error {
 	if q.before != nil && !w.script {
-		if err := w.page(ctx, q.before()); err != nil {
+		if err := w.page(ctx, q.before(ctx)); err != nil {
 			return err
 		}
 	}

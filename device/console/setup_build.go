@@ -20,6 +20,11 @@ func (w *wizard) built() (*edit.Tree, error) {
 	if name := w.is("hostname"); name != "" {
 		b.set([]string{"device", "hostname"}, name)
 	}
+	for _, n := range w.nics { // first, as roles may change places
+		if role, was := w.is("role "+n.Name), w.roleOf(n); role != "" && was != "" && was != role {
+			b.remove("uplinks", was)
+		}
+	}
 	for _, n := range w.nics {
 		w.buildNIC(b, n)
 	}
@@ -48,13 +53,7 @@ func (w *wizard) built() (*edit.Tree, error) {
 
 func (w *wizard) buildNIC(b *builder, n nic) {
 	role, was := w.is("role "+n.Name), w.roleOf(n)
-	if role == "" {
-		return
-	}
-	if was != "" && was != role {
-		b.remove("uplinks", was)
-	}
-	if role == none {
+	if role == "" || role == none {
 		return
 	}
 	up := []string{"uplinks", role}

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -58,13 +59,13 @@ func (w *wizard) nicQuestions(i int) []*question {
 	of := func(what string) func() string {
 		return func() string { return fmt.Sprintf("%s of %s (%s)", what, w.is(role), n.Name) }
 	}
-	first := func() string { return "" }
+	var first func(context.Context) string
 	if i == 0 {
 		first = w.interfaces
 	}
 	return []*question{
 		{
-			name: role, before: first, text: say(fmt.Sprintf("Role of %s (%s, %s)", n.Name, dash(n.MAC), n.link())),
+			name: role, before: first, text: func() string { return fmt.Sprintf("Role of %s (%s, %s)", n.Name, dash(n.MAC), w.nics[i].link()) },
 			proposed: func() string { return w.roleProposed(i) }, check: func(a string) (string, error) { return w.roleFree(i, a) },
 			more: "A role names what a NIC is for, and everything else refers to it: lan0 for the cameras and encoders, wan0 for the way out, wan1 for a second one. none: it is not used.",
 		},
@@ -102,10 +103,7 @@ func (w *wizard) roleProposed(i int) string {
 	if r := w.roleOf(w.nics[i]); r != "" {
 		return r
 	}
-	taken := w.roles()
-	for _, n := range w.nics[i+1:] {
-		taken = append(taken, w.roleOf(n))
-	}
+	taken := append(w.roles(), w.tree.Names("uplinks")...)
 	names := []string{"lan0"}
 	if len(w.nics) == 1 {
 		names = nil // one that has to do for both

@@ -67,7 +67,7 @@ func TestSetupAlone(t *testing.T) {
 		turn{"Name of this box [van-3]", "?"},
 		turn{"Name of this box [van-3]", "ob_van"},
 		turn{"Name of this box [van-3]", "ob-van-3"},
-		turn{"Role of enp1s0 (02:00:5e:00:00:01, 1 Gb/s) [lan0]", ""},
+		turn{"Role of enp1s0 (02:00:5e:00:00:01, 1.0 Gb/s) [lan0]", ""},
 		turn{"Address of lan0 (enp1s0) [dhcp]", "10.0.0.9"},
 		turn{"Address of lan0 (enp1s0) [dhcp]", "10.0.0.9/24"},
 		turn{"Gateway of lan0 (enp1s0) [none]", ""},
@@ -134,7 +134,7 @@ func TestSetupWithFleet(t *testing.T) {
 		s := beginSetup(t, b)
 		s.play(
 			turn{"Name of this box [van-3]", ""},
-			turn{"Role of enp1s0 (02:00:5e:00:00:01, 1 Gb/s) [lan0]", ""},
+			turn{"Role of enp1s0 (02:00:5e:00:00:01, 1.0 Gb/s) [lan0]", ""},
 			turn{"Address of lan0 (enp1s0) [10.0.0.9/24]", ""},
 			turn{"Gateway of lan0 (enp1s0) [10.0.0.1]", "10.0.0.9"},
 			turn{"Gateway of lan0 (enp1s0) [10.0.0.1]", "192.0.2.1"},
@@ -404,6 +404,47 @@ func TestSetupKeepsWhatIsThere(t *testing.T) {
 	if got := b.inForce(); got != before || len(b.asked) > 0 {
 		t.Errorf("in force is %s; asked was %v", got, b.asked)
 	}
+}
+
+// Roles may change places, and one of a NIC that is not there is not proposed
+// for another.
+func TestSetupRoles(t *testing.T) {
+	b := newMemoryBox(t, `{"uplinks": [{"name": "lan0", "match": {"interface": "enp1s0"}, "default": true}, {"name": "wan0", "match": {"mac": "02-00-5E-00-00-02"}},
+		{"name": "wan1", "match": {"path": "pci-0000:09:00.0"}}]}`)
+	s := beginSetup(t, b)
+	s.play(
+		turn{"Name of this box [van-3]", ""},
+		turn{"Role of enp1s0 (02:00:5e:00:00:01, 1.0 Gb/s) [lan0]", "wan0"},
+		turn{"Address of wan0 (enp1s0) [none]", "dhcp"},
+		turn{"Role of enp2s0 (02:00:5e:00:00:02, no link) [wan0]", "lan0"},
+		turn{"Address of lan0 (enp2s0) [none]", "10.0.0.0/24"},
+		turn{"Address of lan0 (enp2s0) [none]", "10.0.0.1/24"},
+		turn{"Gateway of lan0 (enp2s0) [none]", ""},
+		turn{"Name servers of lan0 (enp2s0) [none]", "dns"},
+		turn{"Name servers of lan0 (enp2s0) [none]", ""},
+		turn{"Which is the default uplink [lan0]", "wan1"},
+		turn{"Which is the default uplink [lan0]", "wan0"},
+	)
+	s.play(turn{"Time servers [none]", ""}, turn{"Fleet broker [none]", ""}, turn{"Set up a flow [yes]", "no"},
+		turn{"Put it in force [yes]", ""}, turn{"Keep it (yes, no; Enter looks again)", "yes"})
+	s.expect("Version 8 is kept.")
+	const want = `{"device":{"hostname":"van-3"},"uplinks":[{"match":{"path":"pci-0000:09:00.0"},"name":"wan1"},` +
+		`{"default":true,"dhcp4":true,"match":{"mac":"02:00:5e:00:00:01"},"name":"wan0"},{"addresses":["10.0.0.1/24"],"match":{"mac":"02:00:5e:00:00:02"},"name":"lan0"}]}`
+	if got := b.inForce(); got != want {
+		t.Errorf("in force is\n%s, want\n%s", got, want)
+	}
+
+	b = newMemoryBox(t, `{"uplinks": [{"name": "lan0", "match": {"path": "pci-0000:09:00.0"}}]}`)
+	s = beginSetup(t, b)
+	s.play(turn{"Name of this box [van-3]", ""}, turn{"1.0 Gb/s) [wan0]", ""}, turn{"[dhcp]", ""})
+	s.expect("Role of enp2s0 (02:00:5e:00:00:02, no link) [wan1]: ")
+	// A cable that was plugged in meanwhile is seen.
+	s.send("<\r")
+	b.change(func() { b.documents["info"] = strings.ReplaceAll(boxInfo, "false", "true") })
+	s.play(turn{"[dhcp]", "<"}, turn{"1.0 Gb/s) [wan0]", ""}, turn{"[dhcp]", ""})
+	s.expect("Role of enp2s0 (02:00:5e:00:00:02, link) [wan1]: ")
+	s.send("\x03")
+	s.expect("> ")
 }
 
 func TestFlowID(t *testing.T) {

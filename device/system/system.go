@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"sluice/device/uplink"
 )
@@ -32,6 +33,7 @@ type Interface struct {
 	MAC       string // the permanent one where the driver tells it
 	Path      string // udev ID_PATH
 	Driver    string
+	Carrier   bool
 	SpeedMbps int // 0 where there is no carrier or no fixed speed
 }
 
@@ -97,7 +99,7 @@ func (b *Box) Interfaces() ([]Interface, error) {
 		class := "sys/class/net/" + a.Name
 		all = append(all, Interface{
 			Name: a.Name, MAC: mac.String(), Path: uplink.IDPath(a.Index, a.Name),
-			Driver: b.driver(class), SpeedMbps: b.speed(class),
+			Driver: b.driver(class), Carrier: a.RawFlags&unix.IFF_LOWER_UP != 0, SpeedMbps: b.speed(class),
 		})
 	}
 	slices.SortFunc(all, func(x, y Interface) int { return strings.Compare(x.Name, y.Name) })

@@ -1,6 +1,7 @@
 package system
 
 import (
+	"os"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -57,6 +58,11 @@ func TestThisBox(t *testing.T) {
 	for _, n := range nics {
 		if n.Name == "" || n.Name == "lo" {
 			t.Errorf("got %+v", n)
+		}
+		// The file cannot be read while the NIC is switched off.
+		carrier, err := os.ReadFile("/sys/class/net/" + n.Name + "/carrier")
+		if up := err == nil && string(carrier) == "1\n"; n.Carrier != up {
+			t.Errorf("%s: carrier is %t, and the kernel says %q, %v", n.Name, n.Carrier, carrier, err)
 		}
 	}
 }

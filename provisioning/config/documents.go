@@ -388,6 +388,7 @@ type InterfaceInfo struct {
 	MAC       string `json:"mac"`
 	Path      string `json:"path"`
 	Driver    string `json:"driver"`
+	Carrier   bool   `json:"carrier"`
 	SpeedMbps int    `json:"speed_mbps"`
 }
 
