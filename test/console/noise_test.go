@@ -67,6 +67,8 @@ func (d *driver) recover(after, password string) {
 		switch got := d.settle(); {
 		case strings.HasSuffix(got, boxName+"> "):
 			return
+		case strings.HasSuffix(got, "# "):
+			d.send("exit\r")
 		case strings.HasSuffix(got, "login: "):
 			d.send("anna\r")
 			if !strings.HasSuffix(d.settle(), "password: ") {
