@@ -75,10 +75,6 @@ func TestRequests(t *testing.T) {
 				`{"transaction":"11","status":"error","error":{"code":501,"message":"nothing on this box can start it again"}}`,
 			},
 			{
-				"support-bundle", `{"transaction":"12","expires":"` + later + `"}`, false,
-				`{"transaction":"12","status":"error","error":{"code":501,"message":"this build makes no support bundle: ask for log-tail"}}`,
-			},
-			{
 				"dance", `{"transaction":"13","expires":"` + later + `"}`, false,
 				`{"transaction":"13","status":"error","error":{"code":404,"message":"there is no request \"dance\""}}`,
 			},

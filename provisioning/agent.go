@@ -150,6 +150,7 @@ type Agent struct {
 	candidate     candidate
 	looks         chan struct{} // an item for each inspection that is under way
 	trials        chan struct{} // and for each test
+	bundling      chan struct{} // and for the one support bundle
 
 	presence presence
 	events   events
@@ -206,6 +207,7 @@ func New(o Options) (*Agent, error) {
 		updates:       updater{wanted: make(chan []byte, 1)},
 		looks:         make(chan struct{}, maxInspections),
 		trials:        make(chan struct{}, maxTrials),
+		bundling:      make(chan struct{}, 1),
 	}
 	if err := finishReset(o.Store); err != nil {
 		return nil, err

@@ -120,10 +120,21 @@ func (a *Agent) enqueue(name string, document any) json.RawMessage {
 	return body
 }
 
+// maxKept is how many events are kept for a support bundle.
+const maxKept = 500
+
 // events numbers what happens.
 type events struct {
-	mu  sync.Mutex // held while one is put in its place, so that they stay in order
-	seq uint64
+	mu   sync.Mutex // held while one is put in its place, so that they stay in order
+	seq  uint64
+	last []json.RawMessage // the newest, the oldest of them first
+}
+
+// newest returns the last events, the oldest first.
+func (e *events) newest() []json.RawMessage {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.last)
 }
 
 // event tells that something happened. It may be called from any goroutine.
@@ -131,10 +142,15 @@ func (a *Agent) event(severity, kind, subject, message string, data map[string]a
 	a.events.mu.Lock()
 	defer a.events.mu.Unlock()
 	a.events.seq++
-	a.board.event(a.enqueue("event", config.Event{
+	body := a.enqueue("event", config.Event{
 		Seq: a.events.seq, BootID: a.bootID, Timestamp: now(),
 		Severity: severity, Type: kind, Subject: subject, Message: message, Data: data,
-	}))
+	})
+	if len(a.events.last) == maxKept {
+		a.events.last = slices.Delete(a.events.last, 0, 1)
+	}
+	a.events.last = append(a.events.last, body)
+	a.board.event(body)
 }
 
 // marshal writes a document of package config.

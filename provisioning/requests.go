@@ -263,7 +263,3 @@ func (a *Agent) test(ctx context.Context, c *call) (any, error) {
 	}
 	return a.try(ctx, t)
 }
-
-func (a *Agent) supportBundle(context.Context, *call) (any, error) {
-	return nil, no(501, "this build makes no support bundle: ask for log-tail")
-}
