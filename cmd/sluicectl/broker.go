@@ -143,6 +143,8 @@ func (b *brokerBox) Document(ctx context.Context, name string) (json.RawMessage,
 		return config.JSONSchema(), nil
 	case "commits":
 		return b.commits(ctx)
+	case "saved", "fleet":
+		return nil, fmt.Errorf("the box shows %s on its own socket alone", name)
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()

@@ -92,6 +92,11 @@ func script(t *testing.T, ctl func(stdin string, args ...string) result) {
 		ctl("", "commits").wants(t, 0, fmt.Sprintf("Version %d goes back at ", version), all.Pending.ID)
 		return all.Pending.ID
 	}
+	for _, name := range []string{"saved", "fleet"} {
+		if r := ctl("", "get", name); r.status != 0 && !strings.Contains(r.err, "on its own socket alone") {
+			t.Errorf("get %s: %+v", name, r)
+		}
+	}
 	id := pending("New ", 9)
 	ctl("", "cancel", "another").wants(t, 1, `"another" is not pending`)
 	ctl("", "output", "enable", "stage/wall").wants(t, 1, "confirm or cancel it first")
