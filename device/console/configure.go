@@ -290,7 +290,7 @@ func (c *candidate) compare(ctx context.Context, with string) error {
 	var raw json.RawMessage
 	switch err := c.document(ctx, with, &raw); {
 	case errors.Is(err, control.ErrNoDocument):
-		return errors.New("the box has none from so long ago: show commits lists them")
+		return errors.New("the box has none from so long ago: run show commits lists them")
 	case err != nil:
 		return err
 	}

@@ -17,6 +17,9 @@ const (
 	maxComment     = 255  // characters
 )
 
+// outside are the commands of the operational prompt that run gives.
+var outside = []string{"show", "explain", "test", "monitor", "request"}
+
 // configureGrammar is that of the mode. What can follow set, delete, show and
 // edit comes from the schema and from the candidate.
 func configureGrammar(c *candidate) *node {
@@ -49,7 +52,7 @@ func configureGrammar(c *candidate) *node {
 			word: "compare", help: "show what the candidate changes", run: with("desired"),
 			nodes: []*node{
 				plainly("saved", "of what was saved last", with("saved")),
-				c.versionNode("of an older one: show commits lists them", func(ctx context.Context, n int) error {
+				c.versionNode("of an older one: run show commits lists them", func(ctx context.Context, n int) error {
 					return c.compare(ctx, fmt.Sprintf("saved-%d", n))
 				}),
 			},
@@ -58,9 +61,12 @@ func configureGrammar(c *candidate) *node {
 		commitNode(c),
 		confirmNode(c.session), cancelNode(c.session),
 		{word: "rollback", help: "make an older one the candidate", nodes: []*node{
-			c.versionNode("0 is in force, 1 the one before: show commits lists them", c.rollback),
+			c.versionNode("0 is in force, 1 the one before: run show commits", c.rollback),
 		}},
 		plainly("discard", "drop the candidate", func(ctx context.Context, _ call) error { return c.discard(ctx) }),
+		{word: "run", help: "look, try or ask as outside: run show commits", more: func(context.Context) []*node {
+			return slices.DeleteFunc(c.operational().nodes, func(n *node) bool { return !slices.Contains(outside, n.word) })
+		}},
 		c.terminalNode(), c.helpNode(),
 		plainly("exit", "leave; the candidate is kept", func(ctx context.Context, _ call) error { return c.exit(ctx) }),
 	}}

@@ -47,7 +47,7 @@ func TestConfigure(t *testing.T) {
 			"~ flows stage name Hall 7? -> Main stage\n+ flows stage outputs hub srt latency_ms 200\n"},
 		{"discard", "The candidate is dropped: there is what is in force.\n"},
 		{"compare", "There is no difference.\n"},
-		{"compare 9", "The box has none from so long ago: show commits lists them.\n"},
+		{"compare 9", "The box has none from so long ago: run show commits lists them.\n"},
 	} {
 		if got := s.answered(c.line, "# "); got != c.want {
 			t.Errorf("%s:\n%q, want\n%q", c.line, got, c.want)
@@ -58,6 +58,12 @@ func TestConfigure(t *testing.T) {
 	}
 	if len(b.comments) != 1 || b.comments[0] != "hall seven" {
 		t.Errorf("comments are %q", b.comments)
+	}
+	if got := s.answered("run show hardware", "# "); !strings.Contains(got, "enp2s0") {
+		t.Errorf("run show hardware: %q", got)
+	}
+	if got := s.answered("run configure", "# "); !strings.Contains(got, "There is no configure here") {
+		t.Errorf("run configure: %q", got)
 	}
 	s.send("exit\r")
 	s.expect("> ")

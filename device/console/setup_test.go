@@ -434,6 +434,21 @@ func TestSetupRoles(t *testing.T) {
 		t.Errorf("in force is\n%s, want\n%s", got, want)
 	}
 
+	// What a role had of its other NIC, or of its other address, goes.
+	b = newMemoryBox(t, `{"device": {"hostname": "van-3"}, "uplinks": [
+		{"name": "lan0", "match": {"interface": "enp1s0"}, "default": true, "addresses": ["10.0.0.9/24"], "gateway4": "10.0.0.1", "nameservers": ["9.9.9.9"]},
+		{"name": "wan0", "match": {"path": "pci-0000:09:00.0"}}]}`)
+	s = beginSetup(t, b)
+	s.play(turn{"[van-3]", ""}, turn{"[lan0]", ""}, turn{"[10.0.0.9/24]", "dhcp"}, turn{"[wan1]", "wan0"}, turn{"Address of wan0 (enp2s0) [dhcp]", "none"},
+		turn{"[lan0]", "wan0"}, turn{"Time servers [none]", ""}, turn{"Fleet broker [none]", ""}, turn{"Set up a flow [yes]", "no"},
+		turn{"Put it in force [yes]", ""}, turn{"Keep it (yes, no; Enter looks again)", "yes"})
+	s.expect("Version 8 is kept.")
+	const moved = `{"device":{"hostname":"van-3"},"uplinks":[{"dhcp4":true,"match":{"interface":"enp1s0"},"name":"lan0"},` +
+		`{"default":true,"match":{"mac":"02:00:5e:00:00:02"},"name":"wan0"}]}`
+	if got := b.inForce(); got != moved {
+		t.Errorf("in force is\n%s, want\n%s", got, moved)
+	}
+
 	b = newMemoryBox(t, `{"uplinks": [{"name": "lan0", "match": {"path": "pci-0000:09:00.0"}}]}`)
 	s = beginSetup(t, b)
 	s.play(turn{"Name of this box [van-3]", ""}, turn{"1.0 Gb/s) [wan0]", ""}, turn{"[dhcp]", ""})

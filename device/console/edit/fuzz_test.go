@@ -30,6 +30,12 @@ func FuzzEdit(f *testing.F) {
 		words := strings.Split(line, " ")
 		for _, p := range []Purpose{ToSet, ToFind, ToEnter} {
 			tree.Complete(p, words[:len(words)-1], words[len(words)-1])
+			tree.Kind(p, words)
+			if fault := tree.Check(p, words); fault != nil && p == ToSet {
+				if _, err := tree.Clone().Set(words...); err == nil {
+					t.Fatalf("%q is refused (%v), and can be set", words, fault)
+				}
+			}
 		}
 		tree.Pointer(line)
 		before, beforeErr := tree.Document()
