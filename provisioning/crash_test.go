@@ -11,6 +11,7 @@ import (
 
 	"sluice/provisioning/config"
 	"sluice/provisioning/store"
+	"sluice/relay/relaytest"
 )
 
 func readTestRequest(*testing.T) config.Request { return config.Request{Transaction: "t"} }
@@ -57,6 +58,7 @@ func (s *brittleStore) Delete(name string) error {
 // Whatever fails while a document is committed, and whenever the power goes,
 // the next start obeys what was confirmed, and nothing else.
 func TestNoStartObeysWhatWasNotConfirmed(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	type ending struct {
 		name      string
 		end       func(*box)

@@ -17,6 +17,7 @@ import (
 // the fleet: with one where nobody listens it comes back to the old one, and
 // says so there; with one that is there it stays, and says so there.
 func TestMosquittoIsReplacedByAnother(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	first, second := newMosquitto(t), newMosquitto(t)
 	b := startRealBox(t, filepath.Join(t.TempDir(), "state"), "", "", func(o *Options) {
 		o.SessionWindow = 3 * time.Second

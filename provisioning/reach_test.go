@@ -32,6 +32,12 @@ func TestHear(t *testing.T) {
 		t.Fatal(err)
 	}
 	port := uint16(free.LocalAddr().(*net.UDPAddr).Port)
+	lo, err := net.InterfaceByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = ipv4.NewPacketConn(free).JoinGroup(lo, &net.UDPAddr{IP: net.IPv4(239, 255, 7, 9)})
+	relaytest.EmulatorLacks(t, "setsockopt(MCAST_JOIN_GROUP)", err)
 	free.Close()
 	group := netip.AddrPortFrom(netip.MustParseAddr("239.255.7.9"), port)
 
@@ -52,10 +58,6 @@ func TestHear(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		lo, err := net.InterfaceByName("lo")
-		if err != nil {
-			t.Fatal(err)
-		}
 		p := ipv4.NewPacketConn(c)
 		if err := p.SetMulticastInterface(lo); err != nil {
 			t.Fatal(err)
@@ -101,6 +103,7 @@ func TestHear(t *testing.T) {
 
 // Each destination of an output is tried through its own uplink.
 func TestTryOutput(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -11,9 +11,11 @@ import (
 	"sluice/device/uplink"
 	"sluice/provisioning/config"
 	"sluice/relay/endpoint"
+	"sluice/relay/relaytest"
 )
 
 func TestTestRequest(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

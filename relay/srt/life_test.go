@@ -164,6 +164,7 @@ func TestStuckViewer(t *testing.T) {
 
 // TestNothingAcknowledged: Acked tells of the peer, not of what was written.
 func TestNothingAcknowledged(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	out := runOutput(t, listenerConfig(), anyone, live(t))
 	_, mute := through(t, out.port(t), network{pass: unacknowledged})
@@ -197,6 +198,7 @@ func TestLoss(t *testing.T) {
 // TestLossForGood drops some packets every time: they are missing, counted,
 // and the rest is as it was.
 func TestLossForGood(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	out := runOutput(t, listenerConfig(), anyone, live(t))
 	_, lossy := through(t, out.port(t), network{pass: func(up bool, b []byte) bool {
@@ -234,6 +236,7 @@ func TestHandshakeLost(t *testing.T) {
 // TestCookieOfNoUse has a listener that does not know the first cookie any
 // more: the call begins anew with another.
 func TestCookieOfNoUse(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	out := runOutput(t, listenerConfig(), anyone, live(t))
 	concluded, anew := false, false

@@ -15,6 +15,7 @@ import (
 )
 
 func TestProbe(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	l, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {

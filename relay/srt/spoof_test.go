@@ -195,6 +195,7 @@ func TestSpoofed(t *testing.T) {
 // TestReplayed has somebody on the way send again what was recorded, cut it
 // short, and add nonsense, all from the right addresses.
 func TestReplayed(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	out := runOutput(t, keyed(listenerConfig(), 128), anyone, live(t))
 	x := newTap(t, out.port(t))
