@@ -208,6 +208,23 @@ func TestSetupFleetByHand(t *testing.T) {
 	}
 }
 
+// Who is in no hurry may say later that it is to be kept: the time runs.
+func TestSetupKeepLater(t *testing.T) {
+	b := newMemoryBox(t, `{}`)
+	b.change(func() { b.documents["info"] = `{"interfaces": []}` })
+	s := beginSetup(t, b)
+	s.play(turn{"[van-3]", "van-4"}, turn{"Time servers [none]", ""}, turn{"Fleet broker [none]", ""}, turn{"Set up a flow [yes]", "no"}, turn{"Put it in force [yes]", ""})
+	s.expect("Keep it (yes, no; Enter looks again): ")
+	s.send("\x03")
+	s.expect("It goes back at 10:10:00, unless confirm is typed before.")
+	s.expect("> ")
+	s.send("confirm\r")
+	s.expect("> ")
+	if got := b.inForce(); b.pending != nil || !strings.Contains(got, "van-4") {
+		t.Errorf("in force is %s, pending %v", got, b.pending)
+	}
+}
+
 // Ctrl-C at any question leaves without a change, and so does no.
 func TestSetupLeaves(t *testing.T) {
 	all := []turn{
