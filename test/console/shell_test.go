@@ -64,6 +64,7 @@ func TestShellOnAPipe(t *testing.T) {
 	}{
 		{"commands", "show version\nshow uplinks\n", "sluiced", 0},
 		{"no end of line", "show version", "", 0},
+		{"a line that is edited", "nonsense\x15show version\n", "sluiced", 0},
 		{"nothing", "", "Box ", 0},
 		{"a script", "terminal script on\nshow version\n", "\nok\n", 0},
 		{"one that fails", "terminal script on\nshow nothing\nshow version\n", "\nerror: ", 1},
