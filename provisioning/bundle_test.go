@@ -167,8 +167,8 @@ func TestBundleIsBounded(t *testing.T) {
 		if _, _ = unpacked(t, sent); len(sent) > 8<<20 {
 			t.Errorf("%d bytes are sent", len(sent))
 		}
-		if small, err := b.bundle(now(), 1<<20); err != nil || len(small) > 1<<20 || len(small) < 1<<18 {
-			t.Errorf("with room for 1 MiB: %d bytes, %v", len(small), err)
+		if small, err := b.bundle(now(), 2<<20); err != nil || len(small) > 2<<20 || len(small) < 1<<19 {
+			t.Errorf("with room for 2 MiB: %d bytes, %v", len(small), err)
 		}
 		afar, here := (&call{}).roomForBundle(), (&call{by: &control.Caller{}}).roomForBundle()
 		if base64.StdEncoding.EncodedLen(afar) > 8<<20-1000 || here != 8<<20 {

@@ -134,7 +134,7 @@ Without --broker it speaks to the daemon on this box; with --broker and
 	f.StringVar(&c.broker.KeyFile, "tls-key", "", "`file` with its key")
 	f.DurationVar(&c.timeout, "timeout", 15*time.Second, "how long to wait for an answer")
 	f.BoolVar(&c.json, "json", false, "print JSON, for programs")
-	root.AddCommand(c.status(), c.uplinks(), c.flows(), c.input(), c.outputs(), c.srt(), c.output(), c.apply(), c.commits(), c.confirm(), c.cancel(), c.get(), c.watch(), c.test(), c.hostApply(), c.hostUpdate(), c.console(), c.shell(),
+	root.AddCommand(c.status(), c.uplinks(), c.flows(), c.input(), c.outputs(), c.srt(), c.output(), c.apply(), c.commits(), c.confirm(), c.cancel(), c.get(), c.watch(), c.test(), c.explain(), c.supportBundle(), c.reboot(), c.identify(), c.factoryReset(), c.hostApply(), c.hostUpdate(), c.console(), c.shell(),
 		&cobra.Command{
 			Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 			Run: func(*cobra.Command, []string) { fmt.Fprintf(c.out, "sluicectl %s\n", system.Version(version)) },

@@ -113,6 +113,25 @@ func script(t *testing.T, ctl func(stdin string, args ...string) result) {
 	ctl("", "test", "dns", "lan0", "127.0.0.1", "--json").wants(t, 0, `"ok": true`)
 	ctl("", "test", "srt", "lan0", "127.0.0.1", "1").wants(t, 1, "failed", "refused")
 	ctl("", "test", "tcp", "lan0", "127.0.0.1", "x").wants(t, 2, "no port")
+	ctl("", "test", "output", "stage/wall").wants(t, 1, "output through lan0: failed: wall listens")
+	ctl("", "test", "output", "stage").wants(t, 2, "FLOW/OUTPUT")
+	ctl("", "test", "output", "stage/none").wants(t, 1, "not found")
+	ctl("", "test", "ntp", "lan0", "127.0.0.1").wants(t, 1, "failed")
+	ctl("", "test", "multicast", "lan0", "127.0.0.1", "5004").wants(t, 1, "address of a group")
+	ctl("", "test", "fleet").wants(t, 0, "ok: the session with the broker is up since ", "  fleet through lan0 (lo): ok: 127.0.0.1 accepts connections at port ")
+	ctl("", "explain", "stage/wall").wants(t, 0, "wall is disabled: it is not enabled.\n")
+	ctl("", "explain", "stage/none").wants(t, 1, "not found")
+	ctl("", "identify", "5").wants(t, 1, "nothing on this box can show where it is")
+	ctl("", "identify", "soon").wants(t, 2, "no time")
+	ctl("", "reboot").wants(t, 1, "nothing on this box can start it again")
+	file := filepath.Join(t.TempDir(), "bundle.tar.gz")
+	ctl("", "support-bundle", "-o", file).wants(t, 0, file+": ", " bytes.")
+	if info, err := os.Stat(file); err != nil || info.Size() < 1000 || info.Mode().Perm() != 0o600 {
+		t.Errorf("the bundle: %v, %v", info, err)
+	}
+	if r := ctl("", "support-bundle", "-o", "-"); r.status != 0 || !strings.HasPrefix(r.out, "\x1f\x8b") {
+		t.Errorf("to standard output: status %d, %.20q", r.status, r.out)
+	}
 	ctl("", "outputs", "stage/wall").wants(t, 0, "Monitor wall", "disabled")
 	ctl("", "outputs", "none").wants(t, 1, "there is no flow none")
 	ctl("", "input").wants(t, 0, "Input      stage/enc, RTP\nState      waiting\nNote       no media comes in\n")
@@ -252,4 +271,13 @@ func TestSecretsAreNotShown(t *testing.T) {
 	if out := box.remote("", "get", "desired").out; !strings.Contains(out, `"set": true`) {
 		t.Errorf("the desired document does not say that there is a secret:\n%s", out)
 	}
+}
+
+// The box forgets everything at the word of one who stands before it.
+func TestFactoryReset(t *testing.T) {
+	r := startBox(t)
+	r.remote("", "factory-reset").wants(t, 2, "at the box itself")
+	r.local("\n", "factory-reset").wants(t, 1, "nothing was typed")
+	r.local("another-box\n", "factory-reset").wants(t, 1, "not the name of this box")
+	r.local(device+"\n", "factory-reset").wants(t, 0, "has forgotten everything")
 }

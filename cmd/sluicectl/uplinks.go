@@ -87,16 +87,20 @@ func (v *view) rates(name string) (in, out string) {
 	return "-", "-"
 }
 
-// tests are what can be tried through an uplink.
+// tests are what can be tried. Each word of args fills a field of the request.
 var tests = []struct {
 	name, args, short string
-	port              bool
+	fields            []string
 }{
-	{"link", "UPLINK", "Is the uplink ready?", false},
-	{"ping", "UPLINK HOST", "Does a host answer ICMP echo requests?", false},
-	{"dns", "UPLINK NAME", "Which addresses does a name have there?", false},
-	{"tcp", "UPLINK HOST PORT", "Does a host accept TCP connections?", true},
-	{"srt", "UPLINK HOST PORT", "Does an SRT listener answer?", true},
+	{"link", "UPLINK", "Is the uplink ready?", []string{"uplink"}},
+	{"ping", "UPLINK HOST", "Does a host answer ICMP echo requests?", []string{"uplink", "host"}},
+	{"dns", "UPLINK NAME", "Which addresses does a name have there?", []string{"uplink", "host"}},
+	{"tcp", "UPLINK HOST PORT", "Does a host accept TCP connections?", []string{"uplink", "host", "port"}},
+	{"srt", "UPLINK HOST PORT", "Does an SRT listener answer?", []string{"uplink", "host", "port"}},
+	{"ntp", "UPLINK HOST", "What is the clock of the box by a time server?", []string{"uplink", "host"}},
+	{"multicast", "UPLINK GROUP PORT", "Does anything come to a multicast group?", []string{"uplink", "host", "port"}},
+	{"fleet", "", "Can the fleet's broker be reached, through each uplink that leads to it?", nil},
+	{"output", "FLOW/OUTPUT", "Can the destinations of an output be reached?", []string{"output"}},
 }
 
 func (c *command) test() *cobra.Command {
@@ -107,27 +111,40 @@ func (c *command) test() *cobra.Command {
 The box tries it, from the uplink's NIC and address and with its name servers.
 The exit status is 1 where it does not work.`,
 		Example: `  sluicectl test link wan0
-  sluicectl test srt wan1 hub.example.com 7000`,
+  sluicectl test srt wan1 hub.example.com 7000
+  sluicectl test output stage/hub`,
 	}
 	for _, test := range tests {
-		root.AddCommand(&cobra.Command{
-			Use: test.name + " " + test.args, Short: test.short,
-			Args: cobra.ExactArgs(len(strings.Fields(test.args))),
+		cmd := &cobra.Command{
+			Use: strings.TrimSpace(test.name + " " + test.args), Short: test.short,
+			Args: cobra.ExactArgs(len(test.fields)),
 			RunE: func(cmd *cobra.Command, args []string) error {
-				data := object{"test": test.name, "uplink": args[0]}
-				if len(args) > 1 {
-					data["host"] = args[1]
-				}
-				if test.port {
-					port, err := strconv.Atoi(args[2])
-					if err != nil {
-						return usagef("%q is no port", args[2])
+				data := object{"test": test.name}
+				for i, field := range test.fields {
+					switch field {
+					case "port":
+						port, err := strconv.Atoi(args[i])
+						if err != nil {
+							return usagef("%q is no port", args[i])
+						}
+						data["port"] = port
+					case "output":
+						r, err := parseRef(args[i])
+						if err != nil {
+							return err
+						}
+						data["flow"], data["output"] = r.flow, r.output
+					default:
+						data[field] = args[i]
 					}
-					data["port"] = port
 				}
 				return c.try(cmd.Context(), data)
 			},
-		})
+		}
+		if test.name == "output" {
+			cmd.ValidArgsFunction = c.completeOutputs
+		}
+		root.AddCommand(cmd)
 	}
 	return root
 }
@@ -151,20 +168,41 @@ func (c *command) try(ctx context.Context, data object) error {
 			return err
 		}
 	} else {
-		verdict := "ok"
-		if !r.OK {
-			verdict = "failed"
-		}
-		c.line(fmt.Sprintf("%s through %s (%s): ", r.Test, r.Uplink, dash(r.Interface)), verdict+": "+r.Message)
-		if r.TimeMS > 0 {
-			c.line("Time       ", fmt.Sprintf("%.1f ms", r.TimeMS))
-		}
-		if len(r.Addresses) > 0 {
-			c.line("Addresses  ", r.Addresses...)
-		}
+		c.printResult(r, "")
 	}
 	if !r.OK {
 		return errTold
 	}
 	return nil
+}
+
+// printResult tells how a test went, and those that it is made of.
+func (c *command) printResult(r config.TestResult, indent string) {
+	label := indent + r.Test
+	if r.Uplink != "" {
+		label += " through " + r.Uplink
+		if r.Interface != "" {
+			label += " (" + r.Interface + ")"
+		}
+	}
+	verdict := "ok"
+	if !r.OK {
+		verdict = "failed"
+	}
+	c.line(label+": ", verdict+": "+r.Message)
+	if r.TimeMS > 0 {
+		c.line(indent+"Time       ", fmt.Sprintf("%.1f ms", r.TimeMS))
+	}
+	if r.OffsetMS != nil {
+		c.line(indent+"Offset     ", fmt.Sprintf("%.1f ms", *r.OffsetMS))
+	}
+	if len(r.Addresses) > 0 {
+		c.line(indent+"Addresses  ", r.Addresses...)
+	}
+	if len(r.Sources) > 0 {
+		c.line(indent+"Sources    ", r.Sources...)
+	}
+	for _, each := range r.Results {
+		c.printResult(each, indent+"  ")
+	}
 }
