@@ -92,7 +92,7 @@ func Run(ctx context.Context, rw io.ReadWriter, o Options) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	in := newInput()
-	out := newOutput(rw, o.Stall, cancel)
+	out := newOutput(rw, o.Stall, cancel, ctx.Done())
 	reading, writing := make(chan struct{}), make(chan struct{})
 	go func() { defer close(reading); in.run(rw, cancel) }()
 	go func() { defer close(writing); out.run() }()

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -217,5 +219,71 @@ func TestStatusBlock(t *testing.T) {
 			}
 		}
 		golden(t, name, got)
+	}
+}
+
+// marked puts into every string of a document what would clear a screen, ring
+// a bell and begin a line.
+func marked(v any) any {
+	switch v := v.(type) {
+	case string:
+		return v + "\x1b[2J\a\u009b1A\r\n"
+	case map[string]any:
+		for name := range v {
+			v[name] = marked(v[name])
+		}
+	case []any:
+		for i := range v {
+			v[i] = marked(v[i])
+		}
+	}
+	return v
+}
+
+// Nothing that the box was told by others moves the cursor, wherever it is
+// shown.
+func TestTextOfOthers(t *testing.T) {
+	f := stageBox(t)
+	mark := func(raw []byte) []byte {
+		var v any
+		check(t, json.Unmarshal(raw, &v))
+		out, err := json.Marshal(marked(v))
+		check(t, err)
+		// These are read by the console itself.
+		return regexp.MustCompile(`(20\d\d-\d\d-\d\dT[\d:]*Z|0001-01-01T00:00:00Z)\\u001b\[2J\\u0007\x{9b}1A\\r\\n`).ReplaceAll(out, []byte("$1"))
+	}
+	for name, d := range f.documents {
+		f.documents[name] = mark(d)
+	}
+	for name, a := range f.answers {
+		f.answers[name] = string(mark([]byte(a)))
+	}
+	f.answers["identify"] = `{"status":"error","error":{"code":500,"message":"\u001b[2J\u0007"}}`
+	s := sit(t, Options{Client: f, Login: true, Now: noon})
+	f.says = `\u001b[2J\u0007`
+	s.send("\r")
+	s.expect("login: ")
+	s.send("anna\r")
+	s.expect("password: ")
+	s.send("wrong\r")
+	s.login()
+	s.do("terminal dumb", "> ")
+	begin := len(s.shown())
+	all := append(slices.Clone(looks), "show output stage.[2J..1A../wall.[2J..1A..", "terminal script on", "request reboot", "request support-bundle", "request identify", "show commits", "show output x/y")
+	for _, line := range all {
+		s.send(line + "\r")
+		for !strings.HasSuffix(s.expectAny(more, "> "), "> ") {
+			s.send(" ")
+		}
+	}
+	if n := strings.Count(s.shown(), ".[2J"); n < 200 {
+		t.Errorf("only %d texts of others are shown", n)
+	}
+	for _, part := range []string{s.shown()[begin:], s.shown()[:strings.Index(s.shown(), "terminal dumb")]} {
+		for line := range strings.SplitSeq(strings.ReplaceAll(part, erased, ""), "\r\n") {
+			if strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) && !strings.HasPrefix(line, "login: ") {
+				t.Errorf("%q", line)
+			}
+		}
 	}
 }

@@ -21,6 +21,7 @@ func tree() *node {
 			{word: "outputs", help: "outputs", run: run, nodes: []*node{{arg: "FLOW", help: "of a flow", values: flows, run: run}}},
 		}},
 		{word: "shut", run: run},
+		{word: "either", nodes: []*node{{word: "running", run: run}, {arg: "NAME", run: run}}},
 		{word: "set", nodes: []*node{{arg: "VALUE", rest: true, run: run}}},
 		{word: "size", nodes: []*node{{arg: "N", check: func(v string) error {
 			if v != "1" {
@@ -46,6 +47,9 @@ func TestParse(t *testing.T) {
 		`set ""`:             "set  []",
 		"pa d deeper":        "path deep deeper []",
 		"size 1":             "size 1 [1]",
+		"either running":     "either running []",
+		"either run":         "either run [run]", // a value is no shortened keyword
+		`either "running"`:   "either running [running]",
 
 		"":                    "nothing was typed",
 		"   ":                 "nothing was typed",
@@ -79,6 +83,7 @@ func TestParse(t *testing.T) {
 
 func TestComplete(t *testing.T) {
 	for line, want := range map[string]string{ // with | for the cursor
+		"either r|":           "either running |",
 		"sh|":                 "sh|",
 		"sho|":                "show |",
 		"show f|":             "show flow|",

@@ -9,9 +9,10 @@ import (
 	"time"
 )
 
-// maxKeys bounds what is typed ahead. Beyond it nothing is read: the port's
-// flow control, or the terminal, holds it.
-const maxKeys = 8 << 10
+// maxKeys bounds what is typed or pasted ahead: 11 s of it at 115,200 bit/s, as
+// a serial line without flow control loses what is not read. Beyond it nothing
+// is read.
+const maxKeys = 128 << 10
 
 // An input is the keys that were typed and not yet used. run fills it, one
 // goroutine takes from it.

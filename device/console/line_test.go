@@ -104,6 +104,33 @@ func TestEndOfContext(t *testing.T) {
 	})
 }
 
+// It does so while a terminal does not read, too.
+func TestEndOfContextBeforeFullTerminal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer near.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- Run(ctx, far, Options{Client: stageBox(t), Name: "root"}) }()
+		for range 300 {
+			if _, err := near.Write([]byte("show version\r")); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		time.Sleep(time.Second)
+		begin := time.Now()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begin); took > 3*flushTime {
+			t.Errorf("it took %v", took)
+		}
+		far.Close()
+	})
+}
+
 // The line can be used again once Run has returned: nothing of the first one
 // reads it any more.
 func TestOneAfterAnother(t *testing.T) {
@@ -113,15 +140,41 @@ func TestOneAfterAnother(t *testing.T) {
 		go func() { _, _ = io.Copy(io.Discard, near) }()
 		for range 3 {
 			ended := make(chan error, 1)
+			begin := time.Now()
 			go func() { ended <- Run(t.Context(), far, Options{Client: stageBox(t), Name: "root"}) }()
 			if _, err := near.Write([]byte("show clock\rlogout\r")); err != nil {
 				t.Fatal(err)
 			}
-			if err := <-ended; err != nil {
-				t.Fatal(err)
+			if err := <-ended; err != nil || time.Since(begin) > time.Second {
+				t.Fatalf("%v, after %v: what was typed went elsewhere", err, time.Since(begin))
 			}
 		}
 		far.Close()
+	})
+}
+
+// Where nobody takes what is typed, nothing more is read.
+func TestTypedAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := newInput()
+		typed := strings.NewReader(strings.Repeat("x", 4*maxKeys))
+		done := make(chan struct{})
+		go func() { defer close(done); in.run(typed, func(error) {}) }()
+		synctest.Wait()
+		if len(in.keys) != maxKeys || typed.Len() < 3*maxKeys-1024 {
+			t.Errorf("%d keys wait, and %d bytes are unread", len(in.keys), typed.Len())
+		}
+		for range maxKeys {
+			if k, err := in.next(t.Context(), time.Second); k != 'x' || err != nil {
+				t.Fatal(k, err)
+			}
+		}
+		synctest.Wait()
+		if len(in.keys) != maxKeys {
+			t.Errorf("then %d keys wait", len(in.keys))
+		}
+		in.close()
+		<-done
 	})
 }
 

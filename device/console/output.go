@@ -17,7 +17,8 @@ const (
 type output struct {
 	w     io.Writer
 	stall time.Duration
-	fail  func(error) // ends the session
+	fail  func(error)     // ends the session
+	quit  <-chan struct{} // the session is to end: nobody waits for room any more
 
 	more chan struct{} // one is in it when there is something to write, or the end
 	room chan struct{} // one is in it when there is room again
@@ -30,9 +31,9 @@ type output struct {
 	err    error
 }
 
-func newOutput(w io.Writer, stall time.Duration, fail func(error)) *output {
+func newOutput(w io.Writer, stall time.Duration, fail func(error), quit <-chan struct{}) *output {
 	return &output{
-		w: w, stall: stall, fail: fail,
+		w: w, stall: stall, fail: fail, quit: quit,
 		more: make(chan struct{}, 1), room: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 }
@@ -57,6 +58,8 @@ func (o *output) Write(p []byte) (int, error) {
 		select {
 		case <-o.room:
 		case <-o.done:
+		case <-o.quit:
+			return written, io.ErrShortWrite
 		}
 	}
 }

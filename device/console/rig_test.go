@@ -27,6 +27,7 @@ type fakeBox struct {
 	slow      string            // a request that takes for ever
 	password  string
 	wait      float64 // of a refused login, in seconds
+	says      string  // to a refused login
 }
 
 var _ Client = (*fakeBox)(nil)
@@ -111,7 +112,7 @@ func (f *fakeBox) login(data json.RawMessage) (int, json.RawMessage, error) {
 	var l struct{ Name, Password string }
 	if json.Unmarshal(data, &l) != nil || l.Name != "anna" || l.Password != f.password {
 		return 401, json.RawMessage(fmt.Sprintf(
-			`{"status":"error","data":{"retry_after_s":%v},"error":{"code":401,"message":"name and password do not fit"}}`, f.wait)), nil
+			`{"status":"error","data":{"retry_after_s":%v},"error":{"code":401,"message":"name and password do not fit%s"}}`, f.wait, f.says)), nil
 	}
 	f.session = "s1"
 	return 200, json.RawMessage(`{"status":"ok","data":{"session":"s1"}}`), nil
