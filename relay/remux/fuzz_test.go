@@ -196,7 +196,7 @@ func TestInfoShows(t *testing.T) {
 		want          Info
 	}{
 		{1920, 1080, 59.94, Info{Width: 1920, Height: 1080, FrameRate: 59.94}},
-		{320, 4228118712, 25, Info{FrameRate: 25}},
+		{320, math.MaxInt32, 25, Info{FrameRate: 25}},
 		{-16, 90, 25, Info{FrameRate: 25}},
 		{320, 180, math.Inf(1), Info{Width: 320, Height: 180}},
 		{320, 180, math.NaN(), Info{Width: 320, Height: 180}},
