@@ -52,7 +52,7 @@ func requests() map[string]request {
 		"output-kick":    {do: (*Agent).kick},
 		"flow-restart":   {do: (*Agent).restartFlow},
 		"input-inspect":  {do: (*Agent).inspectInput, slow: true},
-		"log-tail":       {do: (*Agent).logTail},
+		"log-tail":       {do: (*Agent).logTail, quiet: true},
 		"output-explain": {do: (*Agent).explainOutput, quiet: true},
 		"test":           {do: (*Agent).test, slow: true},
 		"identify":       {do: (*Agent).identify, slow: true},
