@@ -15,6 +15,11 @@ const (
 	// maxWait bounds what is waited for in front of somebody, whatever the
 	// daemon says.
 	maxWait = 5 * time.Minute
+	// Nobody fails so often in so short a time: the line echoes what it is
+	// sent, or is joined to something that talks. It is not listened to for a
+	// while then, the longer the more often.
+	quickly             = 2 * time.Second
+	firstDeaf, lastDeaf = time.Second, 30 * time.Second
 )
 
 // begin waits until somebody is there who may give commands.
@@ -25,6 +30,7 @@ func (s *session) begin(ctx context.Context) error {
 		s.print(s.banner(ctx))
 		return nil
 	}
+	var deaf time.Duration
 	for {
 		if !s.again {
 			if err := s.silence(ctx); err != nil {
@@ -33,16 +39,34 @@ func (s *session) begin(ctx context.Context) error {
 			s.print("\n" + s.banner(ctx) + "\n")
 		}
 		s.again = false
+		began := time.Now()
 		err := s.login(ctx)
 		switch {
 		case err == nil:
 			return nil
+		case errors.Is(err, errSilence) && time.Since(began) < quickly:
+			deaf = min(max(firstDeaf, 2*deaf), lastDeaf)
+			if err := s.ignore(ctx, deaf); err != nil {
+				return err
+			}
+			continue
 		case errors.Is(err, errSilence), errors.Is(err, errInterrupt), errors.Is(err, errIdle):
 			s.in.discard()
+			deaf = 0
 			continue
 		}
 		return err
 	}
+}
+
+// ignore takes no notice of what is typed for a while.
+func (s *session) ignore(ctx context.Context, d time.Duration) error {
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		if _, err := s.in.next(ctx, time.Until(end)); err != nil && !errors.Is(err, errTimeout) {
+			return err
+		}
+	}
+	return nil
 }
 
 // silence waits for Enter and says nothing.
@@ -79,7 +103,7 @@ func (s *session) login(ctx context.Context) error {
 					return err
 				}
 			}
-			return errSilence
+			return errInterrupt // of the login: there was no wrong one
 		}
 		password, err := s.secret(ctx, "password")
 		if err != nil {

@@ -81,6 +81,32 @@ func TestRefusedLogins(t *testing.T) {
 	})
 }
 
+// A line that echoes makes no storm of logins, and comes back to silence by
+// itself; nor does one on which somebody talks on and on.
+func TestEchoingLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := sit(t, Options{Client: stageBox(t), Login: true})
+		s.send("\r")
+		for range 100 {
+			s.send(s.still())
+		}
+		if n := strings.Count(s.shown(), "Version "); n > 3 {
+			t.Errorf("%d status blocks", n)
+		}
+		before := strings.Count(s.shown(), "Version ")
+		const minutes = 10
+		for range minutes * 60 * 10 {
+			time.Sleep(time.Second / 10)
+			s.send("AT\r")
+		}
+		if n := strings.Count(s.shown(), "Version ") - before; n < 3 || n > 5+2*minutes {
+			t.Errorf("%d status blocks in %d minutes", n, minutes)
+		}
+		time.Sleep(lastDeaf + defaultIdle)
+		s.login()
+	})
+}
+
 // What is given up, or does not come, is no login and no failure.
 func TestLoginGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -92,6 +118,7 @@ func TestLoginGivenUp(t *testing.T) {
 			s.send(keys)
 			s.still()
 		}
+		time.Sleep(firstDeaf) // of the last
 		s.send("\r")
 		s.expect("login: ")
 		s.send("anna\r")
@@ -208,6 +235,7 @@ func TestDaemonGone(t *testing.T) {
 		s.send("battery staple\r")
 		s.expect("is sluiced running?\r\n")
 		f.change(func() { f.gone = nil })
+		time.Sleep(firstDeaf)
 		s.login()
 		f.change(func() { f.gone = errors.New("no daemon answers") })
 		if got := s.do("show flows", "van-3> "); !strings.HasSuffix(got, "\nNo daemon answers.\r\n") {
