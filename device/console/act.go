@@ -172,7 +172,7 @@ func (s *session) bundle(ctx context.Context, _ call) error {
 	// Ten bits for each byte: 8N1.
 	bytes := len(b.Base64) + 2*(len(b.Base64)/bundleColumns+1)
 	took := lasting(time.Duration(10*bytes) * time.Second / time.Duration(s.o.BitsPerSecond))
-	s.print(fold(clean(fmt.Sprintf("%s has %s. The fleet can ask for it, and so can sluicectl over the network. Here it is %s of base64, which takes %s at %d bit/s.",
+	s.print(fold(clean(fmt.Sprintf("%s has %s. Over the network sluicectl support-bundle fetches it. Here it is %s of base64, which takes %s at %d bit/s.",
 		b.Name, scaled(uint64(b.Size), "B"), scaled(uint64(bytes), "B"), took, s.o.BitsPerSecond))+"\n", s.width))
 	if ok, err := s.confirm(ctx, "Print it?"); err != nil || !ok {
 		return err
