@@ -3,9 +3,12 @@ package provisioning
 import (
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
+
+	"filippo.io/age"
 
 	"sluice/provisioning/config"
 )
@@ -16,14 +19,34 @@ func FuzzRequest(f *testing.F) {
 	for _, seed := range []string{
 		`{"transaction":"1","expires":"2099-01-01T00:00:00Z","data":{"flow":"f","output":"o","session":"s1"}}`,
 		`{"transaction":"1","expires":"2099-01-01T00:00:00Z","data":{"lines":10}}`,
+		`{"transaction":"1","expires":"2099-01-01T00:00:00Z","data":{"flow":"f","output":"o"}}`,
+		`{"transaction":"1","expires":"2099-01-01T00:00:00Z","data":{"flow":"none"}}`,
+		`{"transaction":"1","expires":"2099-01-01T00:00:00Z","data":{"test":"multicast","uplink":"lan0","host":"239.1.1.1","port":5004}}`,
+		`{"transaction":"1","expires":"2099-01-01T00:00:00Z","data":{"test":"fleet"}}`,
+		`{"transaction":"1","expires":"2099-01-01T00:00:00Z","data":{"test":"output","flow":"f","output":"o"}}`,
+		`{"transaction":"1","expires":"2099-01-01T00:00:00Z","data":{"seconds":3}}`,
+		`{"transaction":"1","expires":"2099-01-01T00:00:00Z","data":{"serial_number":""}}`,
+		`{"transaction":"1","expires":"2099-01-01T00:00:00Z"}`,
 		`{"transaction":"1","expires":"2000-01-01T00:00:00Z"}`,
 		`{"transaction":1}`, `{"transaction":"1"} {}`, `[]`, `null`, ``, "\xff",
 	} {
-		f.Add("output-kick", []byte(seed), false)
+		for _, name := range []string{
+			"output-kick", "flow-restart", "input-inspect", "log-tail", "output-explain", "test", "identify", "reboot", "support-bundle",
+			"candidate-put", "candidate-commit", "console-login", "console-password", "factory-reset", "commit-confirm",
+		} {
+			f.Add(name, []byte(seed), false)
+		}
 		f.Add("log-tail", []byte(seed), true)
 	}
 	f.Fuzz(func(t *testing.T, name string, raw []byte, retained bool) {
-		a := &Agent{o: Options{Engine: &fakeEngine{}, LogTail: func(int) []string { return nil }}, board: newBoard(), client: &fakeConnection{}}
+		kept := memory{}
+		a := &Agent{
+			o:     Options{Engine: &fakeEngine{}, Uplinks: &fakeUplinks{}, Store: kept, Info: func() config.Info { return config.Info{} }, LogTail: func(int) []string { return nil }},
+			board: newBoard(), log: slog.New(slog.DiscardHandler), client: &fakeConnection{}, login: newLogin(), seal: aKey(t),
+			trials: make(chan struct{}, 1), looks: make(chan struct{}, 1), bundling: make(chan struct{}, 1), action: newActions(),
+			candidate: candidate{turn: make(chan struct{}, 1)},
+		}
+		a.inForce.Store(factory())
 		s := newActions()
 		answer, _ := s.handle(t.Context(), a, action{name, raw, retained})
 		body := marshal(answer)
@@ -37,7 +60,19 @@ func FuzzRequest(f *testing.F) {
 		default:
 			t.Errorf("%q: %s", raw, body)
 		}
+		if len(kept) > 0 {
+			t.Errorf("%s of the fleet changed what the box keeps: %v", name, kept)
+		}
 	})
+}
+
+// aKey is a key as a box has it, always the same.
+func aKey(t *testing.T) *identity {
+	key, err := age.ParseX25519Identity("AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &identity{key}
 }
 
 // Whatever is published as a document, what is repeated of it is within bounds.

@@ -44,7 +44,7 @@ unless 'sluicectl confirm' comes within that time.`,
 }
 
 // documents are what get prints.
-var documents = []string{"desired", "reported", "state", "telemetry", "info", "status", "schema", "commits", "saved", "fleet"}
+var documents = []string{"desired", "reported", "state", "telemetry", "info", "status", "schema", "commits", "saved", "candidate", "fleet", "clock"}
 
 func (c *command) get() *cobra.Command {
 	return &cobra.Command{

@@ -12,8 +12,8 @@ import (
 type Backend interface {
 	// Document returns the current body of a topic: desired, reported, state,
 	// telemetry, info, status or schema; or of what is for people at the box
-	// alone, such as saved, candidate, commits and fleet. ok is false for an
-	// unknown name.
+	// alone: saved, candidate, commits, fleet, clock, and console, which shows
+	// the first password until it was used. ok is false for an unknown name.
 	Document(name string) (body json.RawMessage, ok bool)
 	// Apply hands in a desired document as a local edit and waits for its
 	// answer. status is an HTTP status, answer an accepted or rejected body.
