@@ -162,6 +162,8 @@ func refused(path string, err error) error {
 		return fmt.Errorf("%s: %w: %w", path, errAbsent, err)
 	case errors.Is(err, unix.EBUSY): // TIOCEXCL: only root opens it in spite of that
 		return inUse(path, holder(path))
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%s may not be opened: only root and members of its group may, which is usually dialout: %w", path, err)
 	case errors.Is(err, unix.ENOTTY), errors.Is(err, unix.EISDIR):
 		return fmt.Errorf("%s: %w", path, ErrNoPort)
 	}
