@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -110,16 +111,16 @@ func TestNTP(t *testing.T) {
 
 // A question that is lost is asked again.
 func TestNTPAsksAgain(t *testing.T) {
-	asked := 0
+	var asked atomic.Int32
 	port := serveNTP(t, func(q []byte) [][]byte {
-		if asked++; asked == 1 {
+		if asked.Add(1) == 1 {
 			return nil
 		}
 		return [][]byte{reply(q, time.Now(), time.Now())}
 	})
 	u := (&fakeUplinks{}).Get("wan0")
-	if _, _, err := askNTP(t.Context(), u, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port))); err != nil || asked != 2 {
-		t.Errorf("asked %d times: %v", asked, err)
+	if _, _, err := askNTP(t.Context(), u, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port))); err != nil || asked.Load() != 2 {
+		t.Errorf("asked %d times: %v", asked.Load(), err)
 	}
 }
 
