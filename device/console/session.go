@@ -48,6 +48,9 @@ func (s *session) serve(ctx context.Context) error {
 		err := s.commands(ctx)
 		s.user, s.modes = "", nil
 		s.past = history{} // not for who comes next
+		if !errors.Is(err, errSessionLost) {
+			s.logout(ctx) // before it is told: whoever waits for that types on
+		}
 		switch {
 		case errors.Is(err, errIdle):
 			s.printf("\nLogged out after %s without a key. What was being edited is kept.\n", lasting(s.o.Idle))
@@ -60,7 +63,6 @@ func (s *session) serve(ctx context.Context) error {
 				continue
 			}
 		}
-		s.logout(ctx)
 		return err
 	}
 }

@@ -147,11 +147,19 @@ func (d *driver) says(line, prompt, want string) string {
 	return got
 }
 
-// wake presses Enter until there is a login.
+// wake presses Enter until there is a login: one that comes while a session
+// ends belongs to nobody.
 func (d *driver) wake() string {
 	d.t.Helper()
-	d.send("\r")
-	return d.expect(`login: $`, patience)
+	login := regexp.MustCompile(`login: $`)
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		d.send("\r")
+		if got, ok := d.await(login, 5*time.Second); ok {
+			return got
+		}
+	}
+	d.t.Fatalf("no login after %v", patience)
+	return ""
 }
 
 // login wakes the console and logs in, to the prompt.
