@@ -26,6 +26,7 @@ const (
 type actions struct {
 	queue    chan action
 	slow     chan func(context.Context)
+	last     chan func(context.Context) // what ends the daemon; capacity 1: one is enough
 	answered *answers
 }
 
@@ -53,6 +54,7 @@ func newActions() actions {
 	return actions{
 		queue:    make(chan action, maxActions),
 		slow:     make(chan func(context.Context), maxActions),
+		last:     make(chan func(context.Context), 1),
 		answered: &answers{bodies: make(map[string]answered)},
 	}
 }
@@ -92,18 +94,20 @@ func (a *Agent) respond(name string, r config.Response) { a.enqueue("response/"+
 func (s *actions) run(ctx context.Context, a *Agent) {
 	var workers sync.WaitGroup
 	defer workers.Wait()
-	for range slowWorkers {
-		workers.Go(func() {
-			for {
-				select {
-				case <-ctx.Done():
-					return
-				case do := <-s.slow:
-					do(ctx)
-				}
+	work := func(jobs <-chan func(context.Context)) {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case do := <-jobs:
+				do(ctx)
 			}
-		})
+		}
 	}
+	for range slowWorkers {
+		workers.Go(func() { work(s.slow) })
+	}
+	workers.Go(func() { work(s.last) })
 	for {
 		select {
 		case <-ctx.Done():
@@ -122,7 +126,7 @@ func (a *Agent) carryOut(ctx context.Context, next action) {
 	}
 	a.respond(next.name, *response)
 	if afterwards != nil {
-		afterwards(ctx)
+		a.action.later(afterwards)
 	}
 }
 

@@ -52,6 +52,17 @@ func TestReboot(t *testing.T) {
 		if on := b.fleet.on("response/reboot"); len(on) != 1 || !strings.Contains(on[0].body, `"status":"ok"`) || len(h.done) != 2 || !on[0].at.Before(h.at[1]) {
 			t.Errorf("from afar: %v, done %v at %v", on, h.done, h.at)
 		}
+		// Nothing that takes seconds holds it up.
+		for i := range slowWorkers + 1 {
+			b.receiveRequest(mqtt.Message{Topic: "sluice/v1/box/request/input-inspect", Payload: []byte(fmt.Sprintf(
+				`{"transaction":"%d","expires":"%s","data":{"flow":"f"}}`, i, time.Now().Add(time.Minute).UTC().Format(time.RFC3339)))})
+		}
+		begin = time.Now()
+		b.local(control.Caller{}, "reboot", `{}`)
+		time.Sleep(time.Minute)
+		if len(h.done) != 3 || h.at[2].Sub(begin) != rebootPause {
+			t.Errorf("while others take their time: done %v at %v", h.done, h.at)
+		}
 		h.err = errors.New("systemctl: not now")
 		b.local(control.Caller{}, "reboot", `{}`)
 		time.Sleep(time.Minute)

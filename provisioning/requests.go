@@ -161,11 +161,11 @@ func (a *Agent) Request(ctx context.Context, name string, raw []byte, by control
 	return 200, marshal(response)
 }
 
-// later has something done by a worker, once the one who asks has his answer.
-// Where all the queue is taken, it is not done: he may ask again.
+// later has something done once the one who asks has his answer, however busy
+// the box is. Where the like is to be done already, that is enough.
 func (s *actions) later(do func(context.Context)) {
 	select {
-	case s.slow <- do:
+	case s.last <- do:
 	default:
 	}
 }
