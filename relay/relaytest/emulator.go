@@ -34,7 +34,7 @@ func EmulatorLacks(t testing.TB, call string, err error) {
 func EmulatorIsSlow(t testing.TB, what string) {
 	t.Helper()
 	if Emulator() != "" {
-		t.Skipf("%s is slow: %s would be its own", Emulator(), what)
+		t.Skipf("%s is slow: %s", Emulator(), what)
 	}
 }
 

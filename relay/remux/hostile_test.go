@@ -11,6 +11,7 @@ import (
 	"sluice/relay/flv"
 	"sluice/relay/media"
 	"sluice/relay/mpegts"
+	"sluice/relay/relaytest"
 	"sluice/relay/remux"
 )
 
@@ -271,6 +272,7 @@ func FuzzMux(f *testing.F) {
 }
 
 func FuzzTransport(f *testing.F) {
+	relaytest.EmulatorIsSlow(f, "minutes for the first seed")
 	f.Add(append(sectionPacket(0, 0, remux.PAT(mpegts.Program{Number: 1, PMT: 0x1000})), sectionPacket(0x1000, 0, remux.ProgramMap(1, 0x100, mpegts.Stream{Type: mpegts.H264, PID: 0x100}))...), uint8(3))
 	f.Fuzz(func(t *testing.T, data []byte, step uint8) {
 		d := remux.NewDemux(remux.Options{})
