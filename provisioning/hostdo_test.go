@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,16 +23,47 @@ import (
 
 // doer is a host that notes what it was asked to do, and when.
 type doer struct {
+	mu         sync.Mutex
 	there, err error
 	done       []system.Action
 	at         []time.Time
+	ended      int
 }
 
 func (*doer) Set(context.Context, system.Settings) error { return nil }
-func (h *doer) There() error                             { return h.there }
+
+func (h *doer) There() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.there
+}
+
 func (h *doer) Do(_ context.Context, a system.Action) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.done, h.at = append(h.done, a), append(h.at, time.Now())
 	return h.err
+}
+
+// end is what has the daemon end.
+func (h *doer) end() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ended++
+}
+
+// did returns what was done so far.
+func (h *doer) did() (done []system.Action, at []time.Time, ended int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.done), slices.Clone(h.at), h.ended
+}
+
+// fail has the host fail from now on.
+func (h *doer) fail(there, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.there, h.err = there, err
 }
 
 // The answer is given before the box starts again, at the box and from afar.
@@ -39,18 +72,23 @@ func TestReboot(t *testing.T) {
 		h := &doer{}
 		b := startBox(t, "", func(o *Options) { o.Host = h })
 		begin := time.Now()
-		if status, answer := b.local(control.Caller{UID: 7}, "reboot", `{}`); status != 200 || len(h.done) != 0 {
-			t.Fatalf("%d %s, done %v", status, answer, h.done)
+		if status, answer := b.local(control.Caller{UID: 7}, "reboot", `{}`); status != 200 {
+			t.Fatalf("%d %s", status, answer)
+		}
+		if done, _, _ := h.did(); len(done) != 0 {
+			t.Fatalf("before the answer: %v", done)
 		}
 		time.Sleep(time.Minute)
-		if len(h.done) != 1 || h.done[0] != (system.Action{Name: system.Reboot}) || h.at[0].Sub(begin) < rebootPause {
-			t.Fatalf("done %v at %v", h.done, h.at)
+		done, at, _ := h.did()
+		if len(done) != 1 || done[0] != (system.Action{Name: system.Reboot}) || at[0].Sub(begin) < rebootPause {
+			t.Fatalf("done %v at %v", done, at)
 		}
 		b.receiveRequest(mqtt.Message{Topic: "sluice/v1/box/request/reboot", Payload: []byte(fmt.Sprintf(
 			`{"transaction":"1","expires":"%s"}`, time.Now().Add(time.Minute).UTC().Format(time.RFC3339)))})
 		time.Sleep(time.Minute)
-		if on := b.fleet.on("response/reboot"); len(on) != 1 || !strings.Contains(on[0].body, `"status":"ok"`) || len(h.done) != 2 || !on[0].at.Before(h.at[1]) {
-			t.Errorf("from afar: %v, done %v at %v", on, h.done, h.at)
+		done, at, _ = h.did()
+		if on := b.fleet.on("response/reboot"); len(on) != 1 || !strings.Contains(on[0].body, `"status":"ok"`) || len(done) != 2 || !on[0].at.Before(at[1]) {
+			t.Errorf("from afar: %v, done %v at %v", on, done, at)
 		}
 		// Nothing that takes seconds holds it up.
 		for i := range slowWorkers + 1 {
@@ -60,16 +98,16 @@ func TestReboot(t *testing.T) {
 		begin = time.Now()
 		b.local(control.Caller{}, "reboot", `{}`)
 		time.Sleep(time.Minute)
-		if len(h.done) != 3 || h.at[2].Sub(begin) != rebootPause {
-			t.Errorf("while others take their time: done %v at %v", h.done, h.at)
+		if done, at, _ = h.did(); len(done) != 3 || at[2].Sub(begin) != rebootPause {
+			t.Errorf("while others take their time: done %v at %v", done, at)
 		}
-		h.err = errors.New("systemctl: not now")
+		h.fail(nil, errors.New("systemctl: not now"))
 		b.local(control.Caller{}, "reboot", `{}`)
 		time.Sleep(time.Minute)
 		if e := b.eventsOf(t, "reboot_failed"); len(e) != 1 || !strings.Contains(e[0], "not now") {
 			t.Errorf("a host that fails: %v", e)
 		}
-		h.there = system.ErrNoHost
+		h.fail(system.ErrNoHost, nil)
 		if status, answer := b.local(control.Caller{}, "reboot", `{}`); status != 501 || !strings.Contains(answer, "nothing on this box") {
 			t.Errorf("without a host: %d %s", status, answer)
 		}
@@ -85,10 +123,10 @@ func TestIdentify(t *testing.T) {
 				t.Errorf("%s: %d %s", data, status, answer)
 			}
 		}
-		if len(h.done) != 2 || h.done[0].Seconds+h.done[1].Seconds != someIdentify+30 || h.done[0].Name != system.Identify {
-			t.Errorf("done %v", h.done)
+		if done, _, _ := h.did(); len(done) != 2 || done[0].Seconds+done[1].Seconds != someIdentify+30 || done[0].Name != system.Identify {
+			t.Errorf("done %v", done)
 		}
-		h.err = fmt.Errorf("%w: nobody took it", system.ErrNoHost)
+		h.fail(nil, fmt.Errorf("%w: nobody took it", system.ErrNoHost))
 		if status, answer := b.local(control.Caller{}, "identify", `{}`); status != 501 {
 			t.Errorf("without a host: %d %s", status, answer)
 		}
@@ -99,9 +137,9 @@ func TestIdentify(t *testing.T) {
 // least the daemon, started again.
 func TestFactoryReset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h, ended := &doer{}, 0
+		h := &doer{}
 		prepare := func(o *Options) {
-			o.Host, o.End = h, func() { ended++ }
+			o.Host, o.End = h, h.end
 			o.Info = func() config.Info { return config.Info{SerialNumber: "SN-7"} }
 		}
 		b := startBox(t, "", prepare)
@@ -124,8 +162,8 @@ func TestFactoryReset(t *testing.T) {
 		b.publishLater(document(8, "late", "")) // what still runs writes again
 		b.present(mqtt.Init)
 		time.Sleep(time.Minute)
-		if len(h.done) != 1 || h.done[0].Name != system.Reboot || ended != 0 || len(b.eventsOf(t, "factory_reset")) != 1 {
-			t.Errorf("done %v, ended %d, %v", h.done, ended, b.eventsOf(t, "factory_reset"))
+		if done, _, ended := h.did(); len(done) != 1 || done[0].Name != system.Reboot || ended != 0 || len(b.eventsOf(t, "factory_reset")) != 1 {
+			t.Errorf("done %v, ended %d, %v", done, ended, b.eventsOf(t, "factory_reset"))
 		}
 		b.stop()
 		b = startBox(t, b.dir, prepare)
@@ -139,11 +177,11 @@ func TestFactoryReset(t *testing.T) {
 			t.Error("it would be reset again")
 		}
 		// Without a host the daemon ends.
-		h.there = system.ErrNoHost
+		h.fail(system.ErrNoHost, nil)
 		b.local(by, "factory-reset", `{"serial_number":"SN-7"}`)
 		time.Sleep(time.Minute)
-		if ended != 1 || len(h.done) != 1 {
-			t.Errorf("ended %d, done %v", ended, h.done)
+		if done, _, ended := h.did(); ended != 1 || len(done) != 1 {
+			t.Errorf("ended %d, done %v", ended, done)
 		}
 	})
 }
