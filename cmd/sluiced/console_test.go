@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"sluice/device/control"
+	"sluice/test/harness"
 )
 
 // A visitor is someone at the box's control socket.
@@ -85,6 +86,7 @@ func freeUDP(t *testing.T) int {
 // why it does not work, takes a bundle home, and leaves the box as it was made:
 // over the socket of the whole daemon.
 func TestVisit(t *testing.T) {
+	harness.NeedRules(t)
 	dir := t.TempDir()
 	state := filepath.Join(dir, "state")
 	p := start(t, "--state", state)
