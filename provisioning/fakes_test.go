@@ -310,7 +310,7 @@ type box struct {
 func startBox(t *testing.T, dir string, prepare func(*Options)) *box {
 	t.Helper()
 	if dir == "" {
-		dir = filepath.Join(t.TempDir(), "state")
+		dir = filepath.Join(relaytest.MemoryDir(t), "state")
 	}
 	s, err := store.Open(dir)
 	if err != nil {
