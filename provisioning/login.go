@@ -284,7 +284,7 @@ func (a *Agent) changePassword(ctx context.Context, c *call) (any, error) {
 
 // A console document is what the console shows before anyone has logged in.
 type consoleDocument struct {
-	Name          string `json:"name"`
+	Name          string `json:"name"` // its host name where it has one, or else its id in the fleet
 	SerialNumber  string `json:"serial_number"`
 	Model         string `json:"model"`
 	Version       string `json:"version"`
@@ -295,11 +295,15 @@ type consoleDocument struct {
 // consoleDocument holds the password as long as it was never used: whoever
 // reads it stands at the box, or may open its control socket.
 func (a *Agent) consoleDocument() consoleDocument {
-	i := a.info()
+	i, f := a.info(), a.inForce.Load()
+	name := f.document.State.Device.Hostname
+	if name == "" {
+		name = a.o.Device
+	}
 	a.login.mu.Lock()
 	defer a.login.mu.Unlock()
 	return consoleDocument{
-		Name: a.o.Device, SerialNumber: i.SerialNumber, Model: i.Model, Version: i.Version,
-		Factory: a.inForce.Load().origin == config.OriginFactory, FirstPassword: a.login.password.First,
+		Name: name, SerialNumber: i.SerialNumber, Model: i.Model, Version: i.Version,
+		Factory: f.origin == config.OriginFactory, FirstPassword: a.login.password.First,
 	}
 }

@@ -372,3 +372,20 @@ func TestSessionThatHasEnded(t *testing.T) {
 		}
 	})
 }
+
+// The console calls the box what its host is called, and a box without a host
+// name by its id.
+func TestConsoleName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := startBox(t, "", nil)
+		for _, c := range []struct{ device, want string }{{`{}`, "box"}, {`{"hostname":"ob-van-3"}`, "ob-van-3"}, {`{}`, "box"}} {
+			if status, answer := b.edit(`{"schema":"sluice.config/v1","state":{"device":` + c.device + `}}`); status != 200 {
+				t.Fatalf("%d %s", status, answer)
+			}
+			body, _ := b.Document("console")
+			if got := field(t, string(body), "name"); got != c.want {
+				t.Errorf("%s: it is called %v, want %s", c.device, got, c.want)
+			}
+		}
+	})
+}

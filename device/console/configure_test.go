@@ -431,3 +431,19 @@ func TestConfigureScreens(t *testing.T) {
 	}
 	golden(t, "configure-help", help)
 }
+
+// The box is called what the configuration in force says, also once it is
+// changed or goes back.
+func TestBoxIsCalled(t *testing.T) {
+	b := newMemoryBox(t, vanState)
+	s := configuring(t, b)
+	if got := s.answered("run show version", "van-3# "); !strings.HasPrefix(got, "Box        van-3, SL-4\nDevice     sluice-0042 to the fleet\n") {
+		t.Errorf("%q", got)
+	}
+	s.do("set device hostname van-4", "van-3# ")
+	s.do("commit confirmed 5", "van-4# ")
+	s.do("cancel", "van-3# ")
+	s.do("exit", "van-3> ")
+	b.change(func() { b.force["device"] = map[string]any{"hostname": "van-5"} })
+	s.do("terminal script on", "van-5> ")
+}

@@ -98,9 +98,6 @@ func (w *wizard) commitAll(ctx context.Context, tree *edit.Tree) (again bool, er
 	case o.Accepted == nil:
 		return false, errors.New("the box does not say whether it took the answers: show commits tells")
 	}
-	if name := w.is("hostname"); name != "" {
-		w.box = cut(clean(name), 20)
-	}
 	if o.Accepted.Status != "pending_confirm" {
 		return false, w.accepted(ctx, o)
 	}
@@ -153,9 +150,6 @@ func (w *wizard) keep(ctx context.Context, version uint64) error {
 		if err := w.request(ctx, name, map[string]string{"id": p.ID}, nil); err != nil {
 			return err
 		}
-		if name == "commit-cancel" {
-			w.refreshBox(ctx)
-		}
 		w.printf(done, version)
 		return nil
 	}
@@ -165,16 +159,6 @@ func (w *wizard) keep(ctx context.Context, version uint64) error {
 // something went wrong.
 func interrupted(ctx context.Context, err error) bool {
 	return errors.Is(err, errInterrupt) || err != nil && context.Cause(ctx) == errInterrupt
-}
-
-// refreshBox takes the box's name as it is now.
-func (w *wizard) refreshBox(ctx context.Context) {
-	var id struct {
-		Name string `json:"name"`
-	}
-	if w.document(ctx, "console", &id) == nil && id.Name != "" {
-		w.box = cut(clean(id.Name), 20)
-	}
 }
 
 // awaitFleet waits until the fleet was reached under what was committed, or
@@ -226,7 +210,6 @@ func (w *wizard) awaitFleet(ctx context.Context, version uint64) error {
 		}
 	}
 	show()
-	w.refreshBox(ctx)
 	now, err := w.versionInForce(ctx)
 	switch {
 	case err != nil:

@@ -68,15 +68,23 @@ func (s *session) showVersion(ctx context.Context, _ call) (string, error) {
 	if err := s.document(ctx, "info", &i); err != nil {
 		return "", err
 	}
+	var id identity
+	if err := s.document(ctx, "console", &id); err != nil {
+		return "", err
+	}
 	v, err := s.load(ctx)
 	if err != nil {
 		return "", err
+	}
+	device := ""
+	if id.Name != i.Device {
+		device = labelled("Device", s.width, i.Device+" to the fleet")
 	}
 	up := ""
 	if v.figures.System.UptimeS > 0 {
 		up = "up " + lasting(time.Duration(v.figures.System.UptimeS*float64(time.Second)))
 	}
-	return labelled("Box", s.width, i.Device, i.Model) +
+	return labelled("Box", s.width, id.Name, i.Model) + device +
 		labelled("Serial", s.width, dash(i.SerialNumber)) +
 		labelled("Version", s.width, "sluiced "+i.Version, i.Architecture, up) +
 		labelled("Document", s.width, v.document()), nil

@@ -19,9 +19,7 @@ func (s *session) banner(ctx context.Context) string {
 	if err := s.document(ctx, "console", &id); err != nil {
 		return fold(cleanLines(sentence(err.Error()))+"\n", s.width)
 	}
-	if id.Name != "" {
-		s.box = cut(clean(id.Name), 20)
-	}
+	s.called(id)
 	serial := ""
 	if id.SerialNumber != "" {
 		serial = "serial number " + id.SerialNumber
@@ -42,6 +40,13 @@ func (s *session) banner(ctx context.Context) string {
 		b.WriteString(labelled("Password", s.width, id.FirstPassword+" (the first one, of any name, until it is changed)"))
 	}
 	return b.String()
+}
+
+// called has the prompt name the box as it is called now.
+func (s *session) called(id identity) {
+	if id.Name != "" {
+		s.box = cut(clean(id.Name), 20)
+	}
 }
 
 func (s *session) bannerUplinks(v *view) string {
@@ -134,6 +139,10 @@ func (s *session) remind(ctx context.Context) error {
 		if err := s.request(ctx, "console-session", nil, nil); errors.Is(err, errSessionLost) {
 			return err
 		}
+	}
+	var id identity
+	if s.document(ctx, "console", &id) == nil {
+		s.called(id) // a commit may have named it, or gone back
 	}
 	if s.script {
 		return nil
