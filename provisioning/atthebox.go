@@ -36,7 +36,7 @@ func (a *Agent) commits() (json.RawMessage, bool) {
 		a.log.Error("stored configurations cannot be read", "error", err)
 		return nil, false
 	}
-	all := config.Commits{Pending: a.commit.public.Load().shown(), Commits: []config.PastCommit{}}
+	all := config.Commits{Pending: a.commit.public.Load().shown(), Commits: []config.PastCommit{}, Ended: a.commit.ended.Load()}
 	for n, r := range records {
 		all.Commits = append(all.Commits, config.PastCommit{
 			N: n, Version: r.Version, Origin: r.Origin, By: r.By, Comment: r.Comment,

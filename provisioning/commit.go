@@ -131,17 +131,17 @@ func (a *Agent) attend(ctx context.Context) {
 	if at.Before(c.deadline) {
 		return
 	}
-	window := c.deadline.Sub(c.began).Round(time.Second)
-	why := fmt.Sprintf("it was not confirmed within %v", window)
+	window := span(c.deadline.Sub(c.began).Round(time.Second))
+	why := "nobody confirmed it within " + window
 	switch s := a.client.Status(); {
 	case !c.failed.IsZero():
 		why = "it was confirmed, but the state directory cannot be written"
 	case c.How == bySession && undone:
 		why = "the host's network is not as it asks: " + a.network.trouble()
 	case c.How == bySession && s.Reason != nil:
-		why = fmt.Sprintf("no session with the broker came back within %v: %s", window, s.Reason.Message)
+		why = fmt.Sprintf("no session with the broker came back within %s: %s", window, s.Reason.Message)
 	case c.How == bySession:
-		why = fmt.Sprintf("no session with the broker came back within %v", window)
+		why = fmt.Sprintf("no session with the broker came back within %s", window)
 	}
 	a.goBack(ctx, why, "")
 }
@@ -154,6 +154,7 @@ func (a *Agent) keep(by string) error {
 		a.log.Error("confirmed configuration cannot be stored", "version", c.Record.Version, "error", err)
 		return err
 	}
+	a.commit.end(c.pending, true, by+" confirmed it")
 	a.commit.set(nil)
 	if err := a.o.Store.Delete(pendingName); err != nil {
 		// The next start finds the same among the configurations.
@@ -177,6 +178,7 @@ func (a *Agent) keep(by string) error {
 // who wanted it, empty where it goes back by itself.
 func (a *Agent) goBack(ctx context.Context, why, by string) {
 	c := a.commit.now
+	a.commit.end(c.pending, false, why)
 	a.commit.set(nil)
 	remembered := a.remember(c.Record)
 	back := *c.before

@@ -112,6 +112,21 @@ func (b *box) pendingIs(t *testing.T, want string) {
 	}
 }
 
+// ended is what became of the last commit that was pending.
+func (b *box) ended(t *testing.T) string {
+	t.Helper()
+	body, _ := b.Document("commits")
+	e, _ := field(t, string(body), "ended").(map[string]any)
+	return fmt.Sprint(e["id"], " ", e["version"], " ", e["kept"], " ", e["why"])
+}
+
+func (b *box) endedIs(t *testing.T, want string) {
+	t.Helper()
+	if got := b.ended(t); got != want {
+		t.Errorf("ended is %q, want %q", got, want)
+	}
+}
+
 func TestCommitIsConfirmed(t *testing.T) {
 	for name, confirm := range map[string]func(*testing.T, *box){
 		"by the fleet": func(t *testing.T, b *box) {
@@ -157,6 +172,9 @@ func TestCommitIsConfirmed(t *testing.T) {
 				confirm(t, b)
 				b.saysIs(t, "8 applied 6 b")
 				b.pendingIs(t, "none")
+				if got := b.ended(t); !strings.HasPrefix(got, "c8 8 true ") || !strings.HasSuffix(got, " confirmed it") {
+					t.Errorf("ended is %q", got)
+				}
 				if c := field(t, b.fleet.last("config/reported"), "commit"); c != nil {
 					t.Errorf("the commit in reported is %v", c)
 				}
@@ -189,7 +207,7 @@ func TestCommitGoesBack(t *testing.T) {
 		"its time is over": {
 			func(*testing.T, *box) { time.Sleep(time.Minute) },
 			[]string{"408 8 t8"},
-			"it was not confirmed within 1m0s",
+			"nobody confirmed it within 60 s",
 		},
 		"the fleet cancels it": {
 			func(_ *testing.T, b *box) {
@@ -225,6 +243,7 @@ func TestCommitGoesBack(t *testing.T) {
 				if got := b.fleet.last("config/rejected"); field(t, got, "current_version") != 7.0 || !strings.Contains(got, c.why) {
 					t.Errorf("rejected %s", got)
 				}
+				b.endedIs(t, "c8 8 false "+c.why)
 				if got := b.kinds(t); got[len(got)-1] != "commit_rolled_back" {
 					t.Errorf("events %q", got)
 				}
@@ -352,7 +371,7 @@ func TestSessionCommitGoesBack(t *testing.T) {
 		// What waited has its turn now.
 		b.saysIs(t, "9 applied 9 c")
 		b.answersAre(t, "applied 7 t7", "408 8 t8", "applied 9 t9")
-		if got := b.fleet.on("config/rejected")[0].body; !strings.Contains(got, "no session with the broker came back within 2m0s") {
+		if got := b.fleet.on("config/rejected")[0].body; !strings.Contains(got, "no session with the broker came back within 2 min") {
 			t.Errorf("rejected %s", got)
 		}
 		if n := len(b.fleet.brokers()); n != 2 {

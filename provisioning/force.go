@@ -59,7 +59,9 @@ func (a *Agent) restore(ctx context.Context) error {
 	// Media first: what the host is to be like may take it seconds.
 	a.enforce(ctx, f, 0)
 	if gone != nil && gone.Record.Version > f.version() {
-		a.tellWentBack(*gone, "the box started again before it was confirmed", "")
+		const why = "the box started again before it was confirmed"
+		a.commit.end(*gone, false, why)
+		a.tellWentBack(*gone, why, "")
 	}
 	return nil
 }

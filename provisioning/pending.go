@@ -44,11 +44,17 @@ type commits struct {
 	unsaved bool                   // gone is not stored
 	settled settled                // the last that is no longer pending
 	public  atomic.Pointer[commit] // now, for other goroutines
+	ended   atomic.Pointer[config.EndedCommit]
 }
 
 func (s *commits) set(c *commit) {
 	s.now = c
 	s.public.Store(c)
+}
+
+// end notes what became of a commit, for who had seen it pending.
+func (s *commits) end(p pending, kept bool, why string) {
+	s.ended.Store(&config.EndedCommit{ID: p.ID, Version: p.Record.Version, Kept: kept, At: now(), Why: why})
 }
 
 // holdsFleet tells whether the fleet's documents have to wait. They do for a

@@ -257,6 +257,52 @@ func TestPending(t *testing.T) {
 	}
 }
 
+// What became of a commit is told to who saw it wait, once.
+func TestPendingEnds(t *testing.T) {
+	const waits = `"pending":{"id":"x","version":8,"by":"anna","confirm_by":"2026-11-23T12:03:10Z","how":"explicit"}`
+	for after, want := range map[string]string{
+		`"pending":null,"ended":{"id":"x","version":8,"at":"2026-11-23T12:03:10Z","why":"nobody confirmed it within 10 min"}`:  "Version 8 went back at 12:03:10: nobody confirmed it within 10 min.",
+		`"pending":null,"ended":{"id":"x","version":8,"kept":true,"at":"2026-11-23T12:02:00Z","why":"the fleet confirmed it"}`: "Version 8 is kept since 12:02:00: the fleet confirmed it.",
+		`"pending":null,"ended":null`: "Version 8 waits no longer: show commits tells whether it was kept.",
+		strings.NewReplacer(`"x"`, `"y"`, "8", "9", "anna", "bob").Replace(waits): "Version 8 waits no longer: show commits tells whether it was kept.\r\nversion 9 goes back at 12:03:10 unless confirmed: confirm",
+	} {
+		f := stageBox(t)
+		f.documents["commits"] = json.RawMessage("{" + waits + "}")
+		s := shell(t, f)
+		f.change(func() { f.documents["commits"] = json.RawMessage("{" + after + "}") })
+		if got := s.do("terminal vt100", "van-3> "); !strings.HasSuffix(got, "\r\n"+want+"\r\n") {
+			t.Errorf("%q, want %q", got, want)
+		}
+		if got := s.do("terminal vt100", "van-3> "); strings.Contains(got, "Version 8") {
+			t.Errorf("told again: %q", got)
+		}
+	}
+}
+
+// Nobody confirms or cancels a commit that came in the place of the one that
+// he was told of.
+func TestDecideNamesWhatWasShown(t *testing.T) {
+	const waits = `{"pending":{"id":"x","version":8,"confirm_by":"2026-11-23T12:03:10Z"}}`
+	for _, line := range []string{"confirm", "cancel"} {
+		f := stageBox(t)
+		f.documents["commits"] = json.RawMessage(waits)
+		s := shell(t, f)
+		f.change(func() {
+			f.asked = nil
+			f.documents["commits"] = json.RawMessage(strings.NewReplacer(`"x"`, `"y"`, "8", "9").Replace(waits))
+		})
+		if got := s.do(line, "van-3> "); !strings.Contains(got, "Version 9 waits now, and not version 8: nothing was done.") || len(f.requests()) > 0 {
+			t.Errorf("%s: %q, asked %q", line, got, f.requests())
+		}
+		if got := s.do(line, "van-3> "); !strings.Contains(got, "Version 9 is ") {
+			t.Errorf("%s again: %q", line, got)
+		}
+		if want := []string{"commit-" + line + ` {"id":"y"}`}; !slices.Equal(f.requests(), want) {
+			t.Errorf("asked %q, want %q", f.requests(), want)
+		}
+	}
+}
+
 func TestMonitorFlows(t *testing.T) {
 	for _, terminal := range []string{"vt100", "dumb"} {
 		synctest.Test(t, func(t *testing.T) {

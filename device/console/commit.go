@@ -129,6 +129,7 @@ func (c *candidate) accepted(ctx context.Context, o outcome) error {
 		text = fmt.Sprintf("Version %d is in force, and kept already.\n", a.Version)
 		if p != nil {
 			text = p.explain(a.Version)
+			c.showed(p)
 		}
 	}
 	c.print(fold(text, c.width))
@@ -153,19 +154,33 @@ func (s *session) pending(ctx context.Context) (*pending, error) {
 	return commits.Pending, err
 }
 
+// showed notes a commit whose waiting was told to whoever is here.
+func (s *session) showed(p *pending) {
+	if !s.script {
+		s.waits = p
+	}
+}
+
+// What decide says.
+const (
+	keptIt   = "Version %d is kept.\n"
+	tookBack = "Version %d is taken back: what was before is in force.\n"
+)
+
 func confirmNode(s *session) *node {
 	return &node{word: "confirm", help: "keep what was committed", run: func(ctx context.Context, _ call) error {
-		return s.decide(ctx, "commit-confirm", "Version %d is kept.\n")
+		return s.decide(ctx, "commit-confirm", keptIt)
 	}}
 }
 
 func cancelNode(s *session) *node {
 	return &node{word: "cancel", help: "go back from what was committed", run: func(ctx context.Context, _ call) error {
-		return s.decide(ctx, "commit-cancel", "Version %d is taken back: what was before is in force.\n")
+		return s.decide(ctx, "commit-cancel", tookBack)
 	}}
 }
 
-// decide confirms or cancels whichever commit is pending.
+// decide confirms or cancels the commit that is pending. It is the only place
+// that does, and names the commit: never one that nobody here was told of.
 func (s *session) decide(ctx context.Context, name, done string) error {
 	p, err := s.pending(ctx)
 	switch {
@@ -173,13 +188,14 @@ func (s *session) decide(ctx context.Context, name, done string) error {
 		return err
 	case p == nil:
 		return errors.New("no commit waits to be confirmed")
+	case s.waits != nil && s.waits.ID != p.ID:
+		return fmt.Errorf("version %d waits now, and not version %d: nothing was done", p.Version, s.waits.Version)
 	}
 	if err := s.request(ctx, name, map[string]string{"id": p.ID}, nil); err != nil {
 		return err
 	}
-	if !s.script {
-		s.printf(done, p.Version)
-	}
+	s.waits = nil // what became of it is told here
+	s.printf(done, p.Version)
 	return nil
 }
 

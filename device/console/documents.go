@@ -224,6 +224,7 @@ type clockDocument struct {
 
 type commitsDocument struct {
 	Pending *pending `json:"pending"`
+	Ended   *ended   `json:"ended"`
 	Commits []struct {
 		N        int       `json:"n"`
 		Version  uint64    `json:"version"`

@@ -23,7 +23,8 @@ type session struct {
 	box     string // its name, for the prompt
 	user    string // who is logged in; empty: nobody yet
 	modes   []*mode
-	again   bool // a login was lost: the next is asked for at once
+	waits   *pending // the commit that was last told to wait for a confirmation
+	again   bool     // a login was lost: the next is asked for at once
 	lastKey time.Time
 	rows    int // that were printed since somebody last had a say
 }
@@ -196,7 +197,12 @@ func sentence(text string) string {
 	if first := text[0]; first >= 'a' && first <= 'z' && !strings.ContainsAny(strings.SplitN(text, " ", 2)[0], "_/.:0123456789") {
 		text = string(first-'a'+'A') + text[1:]
 	}
-	if !strings.ContainsAny(text[len(text)-1:], ".!?:") {
+	return ends(text)
+}
+
+// ends has the end of a sentence.
+func ends(text string) string {
+	if text != "" && !strings.ContainsAny(text[len(text)-1:], ".!?:") {
 		text += "."
 	}
 	return text

@@ -125,6 +125,7 @@ func (w *wizard) keep(ctx context.Context, version uint64) error {
 	if err != nil || p == nil {
 		return err
 	}
+	w.showed(p)
 	for {
 		if !w.script {
 			w.print("\n" + w.banner(ctx) + "\n")
@@ -138,20 +139,12 @@ func (w *wizard) keep(ctx context.Context, version uint64) error {
 		case err != nil:
 			return err
 		}
-		name, done := "", ""
 		switch answer {
 		case "y", yes:
-			name, done = "commit-confirm", "Version %d is kept.\n"
+			return w.decide(ctx, "commit-confirm", keptIt)
 		case "n", no:
-			name, done = "commit-cancel", "Version %d is taken back: what was before is in force.\n"
-		default:
-			continue
+			return w.decide(ctx, "commit-cancel", tookBack)
 		}
-		if err := w.request(ctx, name, map[string]string{"id": p.ID}, nil); err != nil {
-			return err
-		}
-		w.printf(done, version)
-		return nil
 	}
 }
 
@@ -170,6 +163,7 @@ func (w *wizard) awaitFleet(ctx context.Context, version uint64) error {
 	}
 	if p != nil && !w.script {
 		w.print(fold(fmt.Sprintf("Version %d is in force. It is kept once the fleet is reached under it; otherwise it goes back at %s.\n", version, clock(p.ConfirmBy)), w.width))
+		w.showed(p)
 		w.print("Waiting for the fleet. k keeps it now, q leaves it to the fleet.\n")
 	}
 	leave := func() error {
@@ -193,7 +187,7 @@ func (w *wizard) awaitFleet(ctx context.Context, version uint64) error {
 		case err != nil:
 			return err
 		case k == 'k' || k == 'K':
-			return w.decide(ctx, "commit-confirm", "Version %d is kept.\n")
+			return w.decide(ctx, "commit-confirm", keptIt)
 		case k == 'q' || k == 'Q', k == keyInterrupt, k == keyEOF:
 			return leave()
 		}
@@ -210,6 +204,7 @@ func (w *wizard) awaitFleet(ctx context.Context, version uint64) error {
 		}
 	}
 	show()
+	w.showed(nil) // what became of it is told here
 	now, err := w.versionInForce(ctx)
 	switch {
 	case err != nil:

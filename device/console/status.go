@@ -148,8 +148,14 @@ func (s *session) remind(ctx context.Context) error {
 		return nil
 	}
 	var commits commitsDocument
-	if s.document(ctx, "commits", &commits) == nil && commits.Pending != nil {
-		s.printf("%s\n", commits.Pending)
+	if s.document(ctx, "commits", &commits) != nil {
+		return nil
+	}
+	if was := s.waits; was != nil && (commits.Pending == nil || commits.Pending.ID != was.ID) {
+		s.print(fold(clean(commits.Ended.of(was))+"\n", s.width))
+	}
+	if s.waits = commits.Pending; s.waits != nil {
+		s.printf("%s\n", s.waits)
 	}
 	return nil
 }
@@ -165,4 +171,24 @@ type pending struct {
 
 func (p *pending) String() string {
 	return fmt.Sprintf("version %d goes back at %s unless confirmed: confirm", p.Version, clock(p.ConfirmBy))
+}
+
+// An ended commit is the last that was pending.
+type ended struct {
+	ID      string    `json:"id"`
+	Version uint64    `json:"version"`
+	Kept    bool      `json:"kept"`
+	At      time.Time `json:"at"`
+	Why     string    `json:"why"`
+}
+
+// of says what became of a commit that somebody saw waiting.
+func (e *ended) of(was *pending) string {
+	switch {
+	case e == nil, e.ID != was.ID, e.Version != was.Version:
+		return fmt.Sprintf("Version %d waits no longer: show commits tells whether it was kept.", was.Version)
+	case e.Kept:
+		return fmt.Sprintf("Version %d is kept since %s: %s", e.Version, clock(e.At), ends(e.Why))
+	}
+	return fmt.Sprintf("Version %d went back at %s: %s", e.Version, clock(e.At), ends(e.Why))
 }

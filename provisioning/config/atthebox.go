@@ -31,6 +31,16 @@ type LastAnswer struct {
 type Commits struct {
 	Pending *PendingCommit `json:"pending"`
 	Commits []PastCommit   `json:"commits"` // the newest first
+	Ended   *EndedCommit   `json:"ended"`   // the last that was pending, since the daemon started
+}
+
+// EndedCommit is a commit that was pending.
+type EndedCommit struct {
+	ID      string    `json:"id"`
+	Version uint64    `json:"version"`
+	Kept    bool      `json:"kept"` // or else it went back
+	At      time.Time `json:"at"`
+	Why     string    `json:"why"` // "anna confirmed it"
 }
 
 // PendingCommit is a document that is in force until it is confirmed.
