@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // A field is what the tags of one struct field say. The decoder, the encoder,
@@ -105,8 +106,9 @@ type form struct {
 	compiled   *regexp.Regexp
 }
 
-// forms are the named patterns of the tags.
-func forms() map[string]form {
+// forms are the named patterns of the tags. They are compiled once: that takes
+// longer than to read most documents.
+var forms = sync.OnceValue(func() map[string]form {
 	m := map[string]form{
 		"id":        {expression: `^[A-Za-z0-9_-]{1,32}$`, words: "1 to 32 of A-Z, a-z, 0-9, _ and -"},
 		"uplink":    {expression: `^[A-Za-z0-9_-]{1,32}$`, words: "1 to 32 of A-Z, a-z, 0-9, _ and -"},
@@ -124,7 +126,7 @@ func forms() map[string]form {
 		m[name] = f
 	}
 	return m
-}
+})
 
 // readFields reads the tags of a struct type.
 func readFields(t reflect.Type) ([]field, error) {
@@ -179,8 +181,7 @@ func readBounds(tag string) (*bounds, error) {
 	return &b, nil
 }
 
-// fieldsOf keeps what readFields found, and the compiled patterns. It is for
-// one goroutine.
+// fieldsOf keeps what readFields found. It is for one goroutine.
 type fieldsOf struct {
 	forms map[string]form
 	types map[reflect.Type][]field
