@@ -135,7 +135,7 @@ func TestBundleIsBounded(t *testing.T) {
 		b := startBox(t, "", func(o *Options) {
 			o.LogTail = func(n int) (lines []string) {
 				for range n {
-					line := make([]byte, 10<<10)
+					line := make([]byte, 2<<10) // of all lines: more than there is room for
 					noise.Read(line)
 					lines = append(lines, base64.StdEncoding.EncodeToString(line))
 				}

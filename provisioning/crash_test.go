@@ -55,90 +55,102 @@ func (s *brittleStore) Delete(name string) error {
 	return s.write(func() error { return s.Store.Delete(name) })
 }
 
+// An ending is what becomes of a commit in its window.
+type ending struct {
+	name      string
+	end       func(*box)
+	confirmed bool
+	writes    int // where none of them fails
+}
+
 // Whatever fails while a document is committed, and whenever the power goes,
 // the next start obeys what was confirmed, and nothing else.
 func TestNoStartObeysWhatWasNotConfirmed(t *testing.T) {
 	relaytest.TakesSeconds(t)
-	type ending struct {
-		name      string
-		end       func(*box)
-		confirmed bool
-	}
 	for _, e := range []ending{
-		{"nobody says anything", func(*box) {}, false},
-		{"its time is over", func(*box) { time.Sleep(2 * time.Minute) }, false},
-		{"it is cancelled", func(b *box) { b.confirm(`{"id":"c8","action":"cancel"}`) }, false},
-		{"it is confirmed", func(b *box) { b.confirm(`{"id":"c8","action":"confirm","client_token":"yes"}`) }, true},
+		{"nobody says anything", func(*box) {}, false, 1},
+		{"its time is over", func(*box) { time.Sleep(2 * time.Minute) }, false, 3},
+		{"it is cancelled", func(b *box) { b.confirm(`{"id":"c8","action":"cancel"}`) }, false, 3},
+		{"it is confirmed", func(b *box) { b.confirm(`{"id":"c8","action":"confirm","client_token":"yes"}`) }, true, 3},
 		{"it is confirmed until that works", func(b *box) {
 			for range 3 {
 				b.confirm(`{"id":"c8","action":"confirm","client_token":"yes"}`)
 				time.Sleep(time.Second)
 			}
-		}, true},
+		}, true, 3},
 		{"it is confirmed too late", func(b *box) {
 			time.Sleep(2 * time.Minute)
 			b.confirm(`{"id":"c8","action":"confirm","client_token":"yes"}`)
-		}, false},
+		}, false, 3},
 	} {
-		for _, cut := range []bool{false, true} {
-			for _, done := range []bool{false, true} {
-				for at := 0; at < 8; at++ {
-					t.Run(fmt.Sprintf("%s/cut=%t,done=%t,at=%d", e.name, cut, done, at), func(t *testing.T) {
-						synctest.Test(t, func(t *testing.T) {
-							var s *brittleStore
-							b := startBox(t, "", func(o *Options) {
-								s = &brittleStore{Store: o.Store.(*store.Store), at: at, cut: cut, done: done}
-								o.Store = s
-							})
-							b.publish(document(7, "a", ""))
-							s.counting = true
-							b.publishLater(committed(8, "b"))
-							e.end(b)
-							told := slices.Contains(b.answers(t), "applied 8 yes")
-							running := b.inForce.Load().version()
-							b.stop()
-
-							for range 2 {
-								b = startBox(t, b.dir, nil)
-								v := b.inForce.Load().version()
-								switch {
-								case v != 7 && v != 8:
-									t.Errorf("version %d is in force", v)
-								case v == 8 && !e.confirmed:
-									t.Error("what was not confirmed is in force")
-								case v == 7 && told:
-									t.Error("what was said to be kept is not in force")
-								case v == 8 && running == 7:
-									t.Error("what had gone back is in force")
-								}
-								status := "applied"
-								if pendingOnce := running == 8 || at == 0 || at > 1; v == 7 && pendingOnce {
-									status = "rolled_back"
-								}
-								if got := field(t, b.fleet.last("config/reported"), "status"); got != status && !cut {
-									t.Errorf("reported is %v, want %s", got, status)
-								}
-								// The store is as good as new.
-								if v == 7 && status == "rolled_back" && !cut {
-									b.publishLater(committed(8, "b"))
-									if got := b.answers(t); got[len(got)-1] != "409 8 t8" {
-										t.Errorf("what went back is tried again: %q", got)
-									}
-								}
-								b.stop()
-							}
-							b = startBox(t, b.dir, nil)
-							b.publishLater(document(9, "c", ""))
-							b.saysIs(t, "9 applied 9 c")
-							if _, err := b.store.Get(pendingName); err == nil {
-								t.Error("a commit is still pending")
-							}
-						})
-					})
+		notConfirmed(t, e, false, false, 0)
+		for at := 1; at <= e.writes; at++ {
+			for _, cut := range []bool{false, true} {
+				for _, done := range []bool{false, true} {
+					notConfirmed(t, e, cut, done, at)
 				}
 			}
 		}
 	}
+}
+
+// notConfirmed lets the write fail that at counts, or none.
+func notConfirmed(t *testing.T, e ending, cut, done bool, at int) {
+	t.Run(fmt.Sprintf("%s/cut=%t,done=%t,at=%d", e.name, cut, done, at), func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var s *brittleStore
+			b := startBox(t, "", func(o *Options) {
+				s = &brittleStore{Store: o.Store.(*store.Store), at: at, cut: cut, done: done}
+				o.Store = s
+			})
+			b.publish(document(7, "a", ""))
+			s.counting = true
+			b.publishLater(committed(8, "b"))
+			e.end(b)
+			told := slices.Contains(b.answers(t), "applied 8 yes")
+			running := b.inForce.Load().version()
+			b.stop()
+			if at == 0 && s.writes != e.writes {
+				t.Errorf("%d writes, and the test knows of %d", s.writes, e.writes)
+			}
+
+			for range 2 {
+				b = startBox(t, b.dir, nil)
+				v := b.inForce.Load().version()
+				switch {
+				case v != 7 && v != 8:
+					t.Errorf("version %d is in force", v)
+				case v == 8 && !e.confirmed:
+					t.Error("what was not confirmed is in force")
+				case v == 7 && told:
+					t.Error("what was said to be kept is not in force")
+				case v == 8 && running == 7:
+					t.Error("what had gone back is in force")
+				}
+				status := "applied"
+				if pendingOnce := running == 8 || at == 0 || at > 1; v == 7 && pendingOnce {
+					status = "rolled_back"
+				}
+				if got := field(t, b.fleet.last("config/reported"), "status"); got != status && !cut {
+					t.Errorf("reported is %v, want %s", got, status)
+				}
+				// The store is as good as new.
+				if v == 7 && status == "rolled_back" && !cut {
+					b.publishLater(committed(8, "b"))
+					if got := b.answers(t); got[len(got)-1] != "409 8 t8" {
+						t.Errorf("what went back is tried again: %q", got)
+					}
+				}
+				b.stop()
+			}
+			b = startBox(t, b.dir, nil)
+			b.publishLater(document(9, "c", ""))
+			b.saysIs(t, "9 applied 9 c")
+			if _, err := b.store.Get(pendingName); err == nil {
+				t.Error("a commit is still pending")
+			}
+		})
+	})
 }
 
 // The power goes in the window: the box starts with what was there before, and
