@@ -23,6 +23,9 @@ type node struct {
 	refuse func(value string) error
 	// rest takes all further words too, each as an argument of its own.
 	rest bool
+	// short tells that the beginning of the word means it also where a longer
+	// word begins so: output beside outputs.
+	short bool
 
 	nodes []*node
 	// more are further nodes, found when they are needed: for a tree that
@@ -97,6 +100,11 @@ func (n *node) step(ctx context.Context, w word) (*node, error) {
 	case len(matches) == 1:
 		return matches[0], nil
 	case len(matches) > 1:
+		for _, m := range matches {
+			if m.short && !slices.ContainsFunc(matches, func(other *node) bool { return !strings.HasPrefix(other.word, m.word) }) {
+				return m, nil
+			}
+		}
 		return nil, fmt.Errorf("\"%s\" may be %s", clean(w.text), orList(matches))
 	case n.refuse != nil:
 		if err := n.refuse(w.text); err != nil {

@@ -137,3 +137,35 @@ func TestSplitAndQuote(t *testing.T) {
 		}
 	}
 }
+
+// The beginning of output means output, though outputs begins so too, and
+// without a name it shows the same.
+func TestShowOutputIsShort(t *testing.T) {
+	f := stageBox(t)
+	s := shell(t, f)
+	s.do("terminal dumb", "van-3> ")
+	s.do("terminal height 200", "van-3> ")
+	outputs, output := s.answered("show outputs", "van-3> "), s.answered("show output stage/hub", "van-3> ")
+	if !strings.HasPrefix(outputs, "FLOW/OUTPUT") || !strings.HasPrefix(output, "Output ") {
+		t.Fatalf("%q and %q", outputs, output)
+	}
+	for line, want := range map[string]string{
+		"sh o": outputs, "sh out": outputs, "show output": outputs, "sh outputs": outputs,
+		"sh o stage/hub": output, "sh out stage/hub": output,
+	} {
+		if got := s.answered(line, "van-3> "); got != want {
+			t.Errorf("%s: %q, want %q", line, got, want)
+		}
+	}
+	// Where something else begins so as well, it is not clear.
+	g := &node{nodes: []*node{{word: "out", short: true}, {word: "outputs"}, {word: "only"}}}
+	if _, err := g.step(t.Context(), word{text: "o"}); err == nil {
+		t.Error("o is taken for one of out, outputs and only")
+	}
+	if _, err := (&node{nodes: []*node{{word: "name"}, {word: "nameservers"}}}).step(t.Context(), word{text: "na"}); err == nil {
+		t.Error("na is taken for name, and may be nameservers")
+	}
+	if n, err := g.step(t.Context(), word{text: "ou"}); err != nil || n.word != "out" {
+		t.Errorf("ou is %v, %v", n, err)
+	}
+}

@@ -30,7 +30,7 @@ func (s *session) showNode() *node {
 		shows("uplinks", "NICs by role", s.showUplinks),
 		shows("flows", "flows and their inputs", s.showFlows),
 		shows("outputs", "outputs of all flows, or of one", s.showOutputs, of("FLOW", "of one flow", s.flowNames, s.showOutputs)),
-		{word: "output", help: "all about one output", nodes: []*node{output}},
+		{word: "output", help: "all about one output, or a list of all", short: true, run: s.shows(s.showOutputs), nodes: []*node{output}},
 		shows("input", "what sources bring: programmes, codecs", s.showInput, of("FLOW", "of one flow", s.flowNames, s.showInput)),
 		shows("srt", "SRT connections in figures", s.showSRT, of("FLOW/ITEM", "of one flow, or of one of its items", s.itemNames, s.showSRT)),
 		shows("fleet", "the way to the fleet manager", s.showFleet),
