@@ -95,7 +95,8 @@ func (c *candidate) commit(ctx context.Context, minutes int, comment string) err
 		return err
 	}
 	if !c.changed {
-		return errors.New("the candidate changes nothing: there is nothing to commit")
+		c.print("The candidate changes nothing: there is nothing to commit.\n")
+		return nil
 	}
 	o, err := c.outcome(ctx, "candidate-commit", map[string]any{"confirm_s": 60 * minutes, "comment": comment})
 	switch {
@@ -215,7 +216,7 @@ func (c *candidate) rollback(ctx context.Context, n int) error {
 	if err := c.load(ctx); err != nil || c.script {
 		return err
 	}
-	c.base = nil
+	c.base, c.lost = nil, 0
 	c.print("It is the candidate now, and not in force: compare shows it, commit takes it.\n")
 	return nil
 }
@@ -224,7 +225,7 @@ func (c *candidate) discard(ctx context.Context) error {
 	if err := c.request(ctx, "candidate-discard", struct{}{}, nil); err != nil {
 		return err
 	}
-	c.base = nil
+	c.base, c.lost = nil, 0
 	if err := c.load(ctx); err != nil || c.script {
 		return err
 	}

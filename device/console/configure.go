@@ -24,7 +24,8 @@ type candidate struct {
 	changed  bool   // it differs from what is in force
 	by       string // who changed it last
 
-	base []string // where edit has gone
+	base []string // where edit has gone, in full; it need not be there
+	lost int      // edits that failed since: paths would begin elsewhere than was meant
 }
 
 // enterConfigure begins the mode in which the candidate is edited.
@@ -39,6 +40,11 @@ func enterConfigure(ctx context.Context, s *session) error {
 	s.enter(&mode{
 		root: configureGrammar(c), prompt: c.prompt,
 		leave: func(ctx context.Context) error { return c.exit(ctx) },
+		failed: func(line call) {
+			if len(line.words) > 0 && line.words[0] == "edit" {
+				c.lost++
+			}
+		},
 	})
 	return nil
 }
@@ -186,6 +192,9 @@ func (c *candidate) prompt() string {
 
 // set puts a value at a path, and asks for it where it is a secret.
 func (c *candidate) set(ctx context.Context, path []string) error {
+	if err := c.here(); err != nil {
+		return err
+	}
 	var change edit.Change
 	err := c.update(ctx, func(t *edit.Tree) error {
 		var err error
@@ -227,6 +236,9 @@ func (s *session) newSecret(ctx context.Context, name string) (string, error) {
 }
 
 func (c *candidate) delete(ctx context.Context, path []string) error {
+	if err := c.here(); err != nil {
+		return err
+	}
 	return c.update(ctx, func(t *edit.Tree) error {
 		_, err := t.Delete(path...)
 		return err
@@ -237,6 +249,9 @@ func (c *candidate) show(ctx context.Context, path []string) error {
 	if err := c.refresh(ctx); err != nil {
 		return err
 	}
+	if _, err := c.tree.Find(c.base); err != nil {
+		return errors.New("there is nothing here yet: the first set makes it")
+	}
 	lines, err := c.tree.Show(path...)
 	if err != nil {
 		return err
@@ -244,31 +259,56 @@ func (c *candidate) show(ctx context.Context, path []string) error {
 	return c.lines(ctx, lines)
 }
 
-// enter goes to a path, which is made if it is not there.
+// enterPath goes to a path. What is not there and can be is made by the first
+// set in it.
 func (c *candidate) enterPath(ctx context.Context, path []string) error {
+	if c.script { // what follows a failed edit must not be taken for what it is not
+		if err := c.here(); err != nil {
+			return err
+		}
+	}
 	if err := c.refresh(ctx); err != nil {
 		return err
 	}
 	full, err := c.tree.Find(path)
 	if err != nil {
-		var change edit.Change
-		if err := c.update(ctx, func(t *edit.Tree) (err error) { change, err = t.Set(path...); return err }); err != nil {
+		change, err := c.tree.Clone().Set(path...)
+		if err != nil {
 			return err
 		}
 		full = change.Path
+		if !c.script {
+			c.print(fold(clean("There is no "+strings.Join(full, " ")+" yet: the first set makes it.")+"\n", c.width))
+		}
 	}
-	c.base = full
+	c.base, c.lost = full, 0
 	return nil
+}
+
+// here is an error after an edit that failed: paths are from another place
+// than whoever pasted them meant.
+func (c *candidate) here() error {
+	switch {
+	case c.lost == 0:
+		return nil
+	case c.script:
+		return errors.New("nothing was done, as the edit before it failed: top or up goes on")
+	}
+	return errors.New("nothing was done, as the edit before it failed: edit again, or go up or to the top")
 }
 
 // up goes to the object around this one: over the list that this one is in.
 func (c *candidate) up(context.Context, call) error {
+	if c.lost > 0 { // to where the edit that failed began
+		c.lost--
+		return nil
+	}
 	if len(c.base) == 0 {
 		return errors.New("this is the top: exit leaves the configuration")
 	}
 	c.base = c.base[:len(c.base)-1]
 	for len(c.base) > 0 {
-		if k, _ := c.tree.Kind(edit.ToFind, c.base); k == edit.Fields {
+		if k, _ := c.tree.Kind(edit.ToEnter, c.base); k == edit.Fields {
 			break
 		}
 		c.base = c.base[:len(c.base)-1]
@@ -277,7 +317,7 @@ func (c *candidate) up(context.Context, call) error {
 }
 
 func (c *candidate) top(context.Context, call) error {
-	c.base = nil
+	c.base, c.lost = nil, 0
 	return nil
 }
 

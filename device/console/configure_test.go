@@ -313,6 +313,7 @@ func TestConfigureScript(t *testing.T) {
 			"- flows stage outputs hub srt destinations 1 host hub.example.com\n- flows stage outputs hub srt destinations 1 port 7000\nok\n"},
 		{"check", "ok\n"},
 		{"commit", "Version 8 is in force.\nok\n"},
+		{"commit", "The candidate changes nothing: there is nothing to commit.\nok\n"},
 		{"exit", "ok\n"},
 	} {
 		prompt := "# "
@@ -446,4 +447,66 @@ func TestBoxIsCalled(t *testing.T) {
 	s.do("exit", "van-3> ")
 	b.change(func() { b.force["device"] = map[string]any{"hostname": "van-5"} })
 	s.do("terminal script on", "van-5> ")
+}
+
+// edit enters what can be made, and the first set makes it. After an edit that
+// failed, nothing that was pasted with it is done a level too high.
+func TestConfigureEdit(t *testing.T) {
+	b := newMemoryBox(t, vanState)
+	s := configuring(t, b)
+	for _, c := range []struct{ line, prompt, want string }{
+		{"edit flows stage outputs wall", " [flows stage outputs wall]# ", "There is no flows stage outputs wall yet: the first set makes it.\n"},
+		{"show", "wall]# ", "There is nothing here yet: the first set makes it.\n"},
+		{"top", "van-3# ", ""},
+		{"edit flows new outputs wall", " [flows new outputs wall]# ", "*"},
+		{"up", " [flows new]# ", ""},
+		{"exit", "> ", ""},
+		{"configure", "# ", ""},
+		{"compare", "# ", "There is no difference.\n"}, // it was not made
+		{"edit flows side inputs in", " [flows side inputs in]# ", "There is no flows side inputs in yet: the first set makes it.\n"},
+		{"set protocol RTP", "in]# ", ""},
+		{"up", " [flows side]# ", ""},
+		{"edit outputs rec", " [flows side outputs rec]# ", "There is no flows side outputs rec yet: the first set makes it.\n"},
+		{"up", " [flows side]# ", ""},
+		{"edit failovr", " [flows side]# ", "*"},
+		{"set name Side", " [flows side]# ", "Nothing was done, as the edit before it failed: edit again, or go up or to the\n  top.\n"},
+		{"delete inputs", " [flows side]# ", "Nothing was done, as the edit before it failed: edit again, or go up or to the\n  top.\n"},
+		{"up", " [flows side]# ", ""},
+		{"set name Side", " [flows side]# ", ""},
+		{"edit outputs a/b", " [flows side]# ", "*"},
+		{"edit inputs in", " [flows side inputs in]# ", ""},
+		{"set rtp port 5004", "in]# ", ""},
+		{"top", "van-3# ", ""},
+		{"compare", "van-3# ", "+ flows side name Side\n+ flows side inputs in protocol RTP\n+ flows side inputs in rtp port 5004\n"},
+	} {
+		got := s.answered(c.line, c.prompt)
+		if c.want != "*" && got != c.want {
+			t.Errorf("%s:\n%q, want\n%q", c.line, got, c.want)
+		}
+	}
+	s.do("discard", "# ")
+	s.do("terminal script on", "# ")
+	for _, c := range []struct{ line, want string }{
+		{"edit flows stage outputs hub", "ok"},
+		{"edit srt bonding", "error"},
+		{"set latency_ms 300", "error"},
+		{"edit srt", "error"}, // from where the edit before should have gone
+		{"set latency_ms 300", "error"},
+		{"up", "ok"},
+		{"up", "ok"},
+		{"set srt latency_ms 300", "ok"},
+		{"edit nonsense", "error"},
+		{"top", "ok"},
+		{"set device hostname van-4", "ok"},
+		{"edit uplinks wan1", "ok"},
+		{"set match interface enp3s0", "ok"},
+		{"top", "ok"},
+	} {
+		if got := s.answered(c.line, "# "); !strings.HasPrefix(got, c.want) {
+			t.Errorf("%s: %q, want %s", c.line, got, c.want)
+		}
+	}
+	if got, want := s.answered("compare", "# "), "~ device hostname van-3 -> van-4\n+ uplinks wan1 match interface enp3s0\n~ flows stage outputs hub srt latency_ms 200 -> 300\nok\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
 }

@@ -34,6 +34,7 @@ type mode struct {
 	root   *node
 	prompt func() string                   // such as "van-3> "
 	leave  func(ctx context.Context) error // for Ctrl-D; nil: leaves as it is
+	failed func(c call)                    // is told of a line that was not carried out, as far as it was understood; may be nil
 }
 
 func newSession(ctx context.Context, in *input, out *output, o Options) *session {
@@ -143,9 +144,18 @@ func (s *session) execute(ctx context.Context, m *mode, line string) error {
 			s.print(caret(s.width, columns(m.prompt()), w.at))
 		}
 		s.tell(err)
+		if m.failed != nil {
+			m.failed(c)
+		}
 		return nil
 	}
-	return s.run(ctx, func(ctx context.Context) error { return n.run(ctx, c) })
+	return s.run(ctx, func(ctx context.Context) error {
+		err := n.run(ctx, c)
+		if err != nil && m.failed != nil {
+			m.failed(c)
+		}
+		return err
+	})
 }
 
 // run carries out a command that Ctrl-C ends, and tells what goes wrong.

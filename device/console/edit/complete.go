@@ -86,7 +86,7 @@ func (t *Tree) place(p Purpose, words []string) (at child, item, ok bool) {
 // are right.
 func (t *Tree) Check(p Purpose, words []string) error {
 	var err error
-	if p == ToSet {
+	if p != ToFind { // what can be made can be entered
 		_, err = t.Clone().Set(words...)
 	} else if k, ok := t.Kind(p, words[:max(len(words)-1, 0)]); ok && k == List && p == ToFind {
 		_, err = t.Clone().Delete(words...)
