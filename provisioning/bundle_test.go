@@ -20,6 +20,7 @@ import (
 	"sluice/device/control"
 	"sluice/provisioning/config"
 	"sluice/provisioning/mqtt"
+	"sluice/relay/relaytest"
 )
 
 // unpacked returns the files of a bundle by their names, and its size.
@@ -130,6 +131,7 @@ func TestBundleHoldsNoSecret(t *testing.T) {
 // However much there is to tell, a bundle has its size, and says what was cut;
 // for the fleet it is smaller.
 func TestBundleIsBounded(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	synctest.Test(t, func(t *testing.T) {
 		noise := rand.NewChaCha8([32]byte{1})
 		b := startBox(t, "", func(o *Options) {

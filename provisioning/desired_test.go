@@ -16,6 +16,7 @@ import (
 	"sluice/device/uplink"
 	"sluice/provisioning/config"
 	"sluice/provisioning/store"
+	"sluice/relay/relaytest"
 )
 
 // Version 7 of the fleet is in force; every other document gets its exact
@@ -411,6 +412,7 @@ func TestLocalEditGivenUpAndTooMany(t *testing.T) {
 // A document close to the limit grows when its defaults are written out, and
 // must still be read at the next start.
 func TestLargestDocumentIsRemembered(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	synctest.Test(t, func(t *testing.T) {
 		var flows []string
 		size := 0

@@ -15,6 +15,7 @@ import (
 	"sluice/device/control"
 	"sluice/provisioning/config"
 	"sluice/provisioning/store"
+	"sluice/relay/relaytest"
 )
 
 // local asks as someone at the box does, and returns the whole answer.
@@ -241,6 +242,7 @@ func TestChangePassword(t *testing.T) {
 // Sessions end when they are idle, at a logout, and the oldest of too many; a
 // token is of no use to another user.
 func TestSessions(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	synctest.Test(t, func(t *testing.T) {
 		b := startBox(t, "", nil)
 		by := control.Caller{UID: 7}

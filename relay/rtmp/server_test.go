@@ -14,6 +14,7 @@ import (
 
 	"sluice/relay/endpoint"
 	"sluice/relay/flow"
+	"sluice/relay/relaytest"
 )
 
 // only allows one address.
@@ -428,6 +429,7 @@ func (s *broadcaster) overrun(good *watcher) {
 // TestSlowPlayer: who does not read loses what it has no room for, goes on with
 // a key frame, and is let go in the end; another one loses nothing.
 func TestSlowPlayer(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	r := newRig(t)
 	r.flow.SetLimits(flow.Limits{Retain: 50 * time.Millisecond, MaxBytes: 3 << 20, Entry: true})
@@ -464,6 +466,7 @@ func TestSlowPlayer(t *testing.T) {
 
 // TestStuckPlayer: who takes nothing for ten seconds is let go.
 func TestStuckPlayer(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	r, _, out := serving(t)
 	good := r.player()
@@ -520,6 +523,7 @@ func TestTCPGivesUp(t *testing.T) {
 
 // TestStopWithStuckPlayer: an output ends soon, whoever does not read.
 func TestStopWithStuckPlayer(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	r, _, out := serving(t)
 	good := r.player()

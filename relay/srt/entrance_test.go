@@ -121,6 +121,7 @@ func TestKick(t *testing.T) {
 }
 
 func TestOnePublisher(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	in := runInput(t, listenerConfig())
 	port := in.port(t)
@@ -144,6 +145,7 @@ func TestOnePublisher(t *testing.T) {
 
 // TestPortTaken holds a port in ways that a second socket could share.
 func TestPortTaken(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	reuse := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) })
 	}}

@@ -109,6 +109,7 @@ func TestFault(t *testing.T) {
 
 // TestFaultElsewhere: neither a handshake nor what is posted to a loop ends it.
 func TestFaultElsewhere(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	out := runOutput(t, listenerConfig(), anyone, live(t))
 	port := out.port(t)

@@ -219,6 +219,7 @@ func TestLossForGood(t *testing.T) {
 // TestHandshakeLost loses the first two of each packet that a call begins
 // with.
 func TestHandshakeLost(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	t.Parallel()
 	out := runOutput(t, listenerConfig(), anyone, live(t))
 	seen := map[string]int{}

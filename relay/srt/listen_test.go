@@ -9,6 +9,7 @@ import (
 	"github.com/datarhei/gosrt/packet"
 
 	"sluice/relay/endpoint"
+	"sluice/relay/relaytest"
 )
 
 // A rawCaller shakes hands by hand.
@@ -153,6 +154,7 @@ func TestLatencyIsNegotiated(t *testing.T) {
 // TestSourceComesBack: a source that vanished, and connects anew from the same
 // host, need not wait until its old connection is given up.
 func TestSourceComesBack(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	cfg := listenerConfig()
 	cfg.PeerIdleTimeoutMS = 10_000
 	in := runInput(t, cfg)

@@ -171,6 +171,7 @@ func secretFree(t *testing.T, texts ...string) {
 }
 
 func TestStreamID(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	const id = "#!::r=live/stage,m=publish"
 	out := runOutput(t, lock{stream: id}.config(listenerConfig()), anyone, live(t))
 	in := runInput(t, lock{stream: id}.config(callerConfig("127.0.0.1", out.port(t))))
