@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"strings"
 	"sync"
@@ -255,6 +256,17 @@ func (a *Agent) discardCandidate(ctx context.Context, c *call) (any, error) {
 	})
 }
 
+// oldest says how far one can go back.
+func oldest(stored int) string {
+	switch stored {
+	case 0:
+		return "nothing was committed yet"
+	case 1:
+		return "0 is the only one"
+	}
+	return fmt.Sprintf("the oldest is %d", stored-1)
+}
+
 // rollBackCandidate makes a configuration of the store the candidate.
 func (a *Agent) rollBackCandidate(ctx context.Context, c *call) (any, error) {
 	var data struct {
@@ -270,7 +282,7 @@ func (a *Agent) rollBackCandidate(ctx context.Context, c *call) (any, error) {
 	case data.N == nil || *data.N < 0:
 		return nil, no(400, "data needs n, the number of a commit")
 	case *data.N >= len(records):
-		return nil, no(404, "there is no commit %d: there are %d", *data.N, len(records))
+		return nil, no(404, "there is no commit %d: %s", *data.N, oldest(len(records)))
 	}
 	r := records[*data.N]
 	document, err := config.Parse(r.Document, a.storedOptions())

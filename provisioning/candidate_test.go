@@ -183,6 +183,21 @@ func TestCandidateUnchanged(t *testing.T) {
 	})
 }
 
+// Who asks for a commit that there is not is told how far he can go back.
+func TestCandidateRollbackTooFar(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := startBox(t, "", nil)
+		for n, want := range []string{
+			"there is no commit 7: nothing was committed yet", "there is no commit 7: 0 is the only one", "there is no commit 7: the oldest is 1",
+		} {
+			if _, answer := b.local(control.Caller{}, "candidate-rollback", `{"n":7}`); field(t, answer, "error", "message") != want {
+				t.Errorf("%d stored: %s", n, answer)
+			}
+			b.publishLater(document(7+n, "a", ""))
+		}
+	})
+}
+
 // An older configuration comes back as a candidate, with its secrets, which
 // nobody sees.
 func TestCandidateRollback(t *testing.T) {

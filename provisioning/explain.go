@@ -29,7 +29,7 @@ func (a *Agent) explainOutput(_ context.Context, c *call) (any, error) {
 		for _, o := range f.Outputs {
 			if f.ID == data.Flow && o.ID == data.Output {
 				x := explanation{f, o, a.o.Engine.Report(), a.o.Uplinks.Status()}
-				return map[string]string{"text": x.text()}, nil
+				return map[string]string{"text": x.text() + "."}, nil
 			}
 		}
 	}
@@ -46,18 +46,20 @@ type explanation struct {
 	uplinks []uplink.Status
 }
 
+func (x explanation) name() string { return x.flow.ID + "/" + x.output.ID }
+
 func (x explanation) text() string {
 	i := slices.IndexFunc(x.report.Flows, func(f relay.FlowReport) bool { return f.ID == x.flow.ID })
 	if i < 0 {
-		return x.output.ID + " has no state yet: its configuration is being applied"
+		return x.name() + " has no state yet: its configuration is being applied"
 	}
 	f := x.report.Flows[i]
 	i = slices.IndexFunc(f.Outputs, func(o relay.OutputReport) bool { return o.ID == x.output.ID })
 	if i < 0 {
-		return x.output.ID + " has no state yet: its configuration is being applied"
+		return x.name() + " has no state yet: its configuration is being applied"
 	}
 	o := f.Outputs[i]
-	text := x.output.ID + " " + fares(o.State) + ": " + x.why(o)
+	text := x.name() + " " + fares(o.State) + ": " + x.why(o)
 	if o.State == relay.Disabled || o.State == relay.Invalid {
 		return text // whatever the others do
 	}

@@ -39,57 +39,57 @@ func TestExplain(t *testing.T) {
 		"output off": {
 			output: relay.OutputReport{State: relay.Disabled},
 			change: func(x *explanation) { x.output.Enabled = false },
-			want:   "wall is disabled: it is not enabled",
+			want:   "stage/wall is disabled: it is not enabled",
 		},
 		"flow off": {
 			output: relay.OutputReport{State: relay.Disabled},
 			change: func(x *explanation) { x.flow.Enabled = false },
-			want:   "wall is disabled: the flow stage is not enabled",
+			want:   "stage/wall is disabled: the flow stage is not enabled",
 		},
 		"invalid": {
 			output: relay.OutputReport{State: relay.Invalid, Reason: why("port 9100 is already in use on lan0: choose another")},
-			want:   "wall is invalid: port 9100 is already in use on lan0: choose another",
+			want:   "stage/wall is invalid: port 9100 is already in use on lan0: choose another",
 		},
 		"no cable": {
 			output: relay.OutputReport{State: relay.UplinkDown, Reason: why("lan0 has no carrier on eth0")},
 			change: func(x *explanation) { x.uplinks[0].Reason = why("lan0 has no carrier on eth0") },
-			want:   "wall has no uplink: lan0 has no carrier on eth0" + fed,
+			want:   "stage/wall has no uplink: lan0 has no carrier on eth0" + fed,
 		},
 		"refused": {
 			output: relay.OutputReport{State: relay.Rejected, Reason: why("hub.example.com:7000 refuses the passphrase")},
-			want:   "wall is rejected: hub.example.com:7000 refuses the passphrase" + fed + ready,
+			want:   "stage/wall is rejected: hub.example.com:7000 refuses the passphrase" + fed + ready,
 		},
-		"refused without a word": {output: relay.OutputReport{State: relay.Rejected}, want: "wall is rejected: the peer refuses it" + fed + ready},
+		"refused without a word": {output: relay.OutputReport{State: relay.Rejected}, want: "stage/wall is rejected: the peer refuses it" + fed + ready},
 		"no answer": {
 			output: relay.OutputReport{State: relay.Connecting, Reason: why("hub.example.com:7000: connection refused")},
-			want:   "wall is connecting: hub.example.com:7000: connection refused" + fed + ready,
+			want:   "stage/wall is connecting: hub.example.com:7000: connection refused" + fed + ready,
 		},
-		"first attempt": {output: relay.OutputReport{State: relay.Connecting}, want: "wall is connecting: it has had no answer yet" + fed + ready},
-		"nobody":        {output: relay.OutputReport{State: relay.Waiting}, want: "wall is waiting: nobody is connected" + fed + ready},
+		"first attempt": {output: relay.OutputReport{State: relay.Connecting}, want: "stage/wall is connecting: it has had no answer yet" + fed + ready},
+		"nobody":        {output: relay.OutputReport{State: relay.Waiting}, want: "stage/wall is waiting: nobody is connected" + fed + ready},
 		"nobody let in": {
 			output: relay.OutputReport{State: relay.Waiting, Counters: relay.Counters{Refused: 3}, Reason: why("10.0.0.7:9 has another passphrase")},
-			want:   "wall is waiting: nobody is connected, and 3 were turned away since the daemon started (10.0.0.7:9 has another passphrase)" + fed + ready,
+			want:   "stage/wall is waiting: nobody is connected, and 3 were turned away since the daemon started (10.0.0.7:9 has another passphrase)" + fed + ready,
 		},
 		"nobody and nothing": {
 			output: relay.OutputReport{State: relay.Waiting},
 			input: input(func(i *relay.InputReport) {
 				i.State, i.Status.Received, i.Status.Peer = relay.Stalled, at.Add(-12*time.Second), "10.0.0.9"
 			}),
-			want: "wall is waiting: nobody is connected; the input enc-a has received no media for 12 s (encoder at 10.0.0.9 is connected), lan0 is ready on eth0",
+			want: "stage/wall is waiting: nobody is connected; the input enc-a has received no media for 12 s (encoder at 10.0.0.9 is connected), lan0 is ready on eth0",
 		},
 		"no source": {
 			output: relay.OutputReport{State: relay.NoSource, Status: endpoint.OutputStatus{Sessions: []endpoint.Session{{Peer: "10.0.0.7:9"}}}},
 			input: input(func(i *relay.InputReport) {
 				i.State, i.Active, i.Status = relay.Waiting, false, endpoint.InputStatus{Received: at.Add(-10 * time.Minute)}
 			}),
-			want: "wall has no source: 10.0.0.7:9 is connected, and there is no media to send; no encoder is connected to the input enc-a, which has received no media for 10 min" + ready,
+			want: "stage/wall has no source: 10.0.0.7:9 is connected, and there is no media to send; no encoder is connected to the input enc-a, which has received no media for 10 min" + ready,
 		},
 		"no source ever": {
 			output: relay.OutputReport{State: relay.NoSource},
 			input: input(func(i *relay.InputReport) {
 				i.State, i.Active, i.Status = relay.Waiting, false, endpoint.InputStatus{}
 			}),
-			want: "wall has no source: the peer is connected, and there is no media to send; no encoder is connected to the input enc-a" + ready,
+			want: "stage/wall has no source: the peer is connected, and there is no media to send; no encoder is connected to the input enc-a" + ready,
 		},
 		"no datagrams": {
 			output: relay.OutputReport{State: relay.NoSource},
@@ -97,42 +97,42 @@ func TestExplain(t *testing.T) {
 				i.State, i.Active, i.Status = relay.Waiting, false, endpoint.InputStatus{}
 			}),
 			change: func(x *explanation) { x.flow.Inputs[0].RTP = &rtp.InputConfig{} },
-			want:   "wall has no source: the peer is connected, and there is no media to send; nothing comes to the input enc-a" + ready,
+			want:   "stage/wall has no source: the peer is connected, and there is no media to send; nothing comes to the input enc-a" + ready,
 		},
 		"input without NIC": {
 			output: relay.OutputReport{State: relay.NoSource},
 			input: input(func(i *relay.InputReport) {
 				i.State, i.Active, i.Reason = relay.UplinkDown, false, why("wan0 has no address")
 			}),
-			want: "wall has no source: the peer is connected, and there is no media to send; the input enc-a has no uplink: wan0 has no address" + ready,
+			want: "stage/wall has no source: the peer is connected, and there is no media to send; the input enc-a has no uplink: wan0 has no address" + ready,
 		},
 		"input that dials": {
 			output: relay.OutputReport{State: relay.NoSource},
 			input:  input(func(i *relay.InputReport) { i.State, i.Active = relay.Connecting, false }),
-			want:   "wall has no source: the peer is connected, and there is no media to send; the input enc-a is connecting" + ready,
+			want:   "stage/wall has no source: the peer is connected, and there is no media to send; the input enc-a is connecting" + ready,
 		},
 		"input off": {
 			output: relay.OutputReport{State: relay.NoSource},
 			input:  input(func(i *relay.InputReport) { i.State, i.Active = relay.Disabled, false }),
-			want:   "wall has no source: the peer is connected, and there is no media to send; the input enc-a is not enabled" + ready,
+			want:   "stage/wall has no source: the peer is connected, and there is no media to send; the input enc-a is not enabled" + ready,
 		},
 		"stalled": {
 			output: relay.OutputReport{State: relay.Stalled, Status: endpoint.OutputStatus{
 				Acknowledges: true, Acked: at.Add(-7 * time.Second), Sessions: []endpoint.Session{{Peer: "10.0.0.7:9"}, {Peer: "10.0.0.8:9"}},
 			}},
-			want: "wall is stalled: 2 peers are connected, and nothing was acknowledged for 7 s, though there was media" + fed + ready,
+			want: "stage/wall is stalled: 2 peers are connected, and nothing was acknowledged for 7 s, though there was media" + fed + ready,
 		},
 		"stalled from the first": {
 			output: relay.OutputReport{State: relay.Stalled, Status: endpoint.OutputStatus{Acknowledges: true}},
-			want:   "wall is stalled: the peer is connected, and nothing was acknowledged yet, though there was media" + fed + ready,
+			want:   "stage/wall is stalled: the peer is connected, and nothing was acknowledged yet, though there was media" + fed + ready,
 		},
 		"stalled without acknowledgement": {
 			output: relay.OutputReport{State: relay.Stalled, Status: endpoint.OutputStatus{Sent: at.Add(-3 * time.Hour)}},
-			want:   "wall is stalled: it has sent nothing for 3 h, though there was media" + fed + ready,
+			want:   "stage/wall is stalled: it has sent nothing for 3 h, though there was media" + fed + ready,
 		},
 		"connected": {
 			output: relay.OutputReport{State: relay.Connected, BitrateBps: 999_999, Status: endpoint.OutputStatus{Sessions: []endpoint.Session{{Peer: "10.0.0.7:9"}}}},
-			want:   "wall is connected: 10.0.0.7:9 is connected and takes 999 kbit/s" + fed + ready,
+			want:   "stage/wall is connected: 10.0.0.7:9 is connected and takes 999 kbit/s" + fed + ready,
 		},
 		"connected, with losses": {
 			output: relay.OutputReport{
@@ -140,14 +140,14 @@ func TestExplain(t *testing.T) {
 				Counters:   relay.Counters{Dropped: map[string]uint64{"too_late": 7, "overrun": 5, "queue_full": 0}},
 				Conversion: &remux.Counters{Dropped: map[string]uint64{"codec": 2}},
 			},
-			want: "wall is connected: the peer is connected and takes 999 bit/s" + fed + ready +
+			want: "stage/wall is connected: the peer is connected and takes 999 bit/s" + fed + ready +
 				"; it dropped 12 packets (overrun 5, too_late 7) since the daemon started, the conversion that it reads dropped 2 packets (codec 2)",
 		},
 		"one of two": {
 			output: relay.OutputReport{State: relay.Connected, Destinations: []relay.DestinationReport{
 				{Address: "a.example.com:1935", State: relay.Rejected, Reason: why("the stream name is in use")}, {Address: "b.example.com:1935", State: relay.Connected},
 			}},
-			want: "wall is connected: the peer is connected and takes 0 bit/s" + fed + ready +
+			want: "stage/wall is connected: the peer is connected and takes 0 bit/s" + fed + ready +
 				"; a.example.com:1935 is rejected (the stream name is in use), b.example.com:1935 is connected",
 		},
 		"sending": {
@@ -155,34 +155,34 @@ func TestExplain(t *testing.T) {
 			change: func(x *explanation) {
 				x.output.RTP = &rtp.OutputConfig{Destinations: []rtp.Destination{{Uplink: "wan0"}, {Uplink: "lan0"}, {Uplink: "lan0"}}}
 			},
-			want: "wall is sending: 4.0 Mbit/s leave the box, and nobody acknowledges what arrives" + fed + ", wan0 is not ready: wan0 has no carrier" + ready,
+			want: "stage/wall is sending: 4.0 Mbit/s leave the box, and nobody acknowledges what arrives" + fed + ", wan0 is not ready: wan0 has no carrier" + ready,
 		},
 		"routing": {
 			output: relay.OutputReport{State: relay.Waiting},
 			change: func(x *explanation) { x.uplinks[0].Routing = why("its routing table cannot be set") },
-			want:   "wall is waiting: nobody is connected" + fed + ", lan0 is ready on eth0 but its routing table cannot be set",
+			want:   "stage/wall is waiting: nobody is connected" + fed + ", lan0 is ready on eth0 but its routing table cannot be set",
 		},
 		"uplink that is not there": {
 			output: relay.OutputReport{State: relay.Waiting},
 			change: func(x *explanation) { x.output.Uplink = "wan7" },
-			want:   "wall is waiting: nobody is connected" + fed + ", there is no uplink wan7",
+			want:   "stage/wall is waiting: nobody is connected" + fed + ", there is no uplink wan7",
 		},
 		"no uplink": {
 			output: relay.OutputReport{State: relay.Waiting},
 			change: func(x *explanation) { x.output.Uplink = "" },
-			want:   "wall is waiting: nobody is connected" + fed + ", there is no default uplink",
+			want:   "stage/wall is waiting: nobody is connected" + fed + ", there is no default uplink",
 		},
 		"spare input": {
 			output: relay.OutputReport{State: relay.NoSource},
 			input: input(func(i *relay.InputReport) {
 				i.State, i.Active, i.Reason = relay.Standby, false, why("failover is not in this build: input b is in use")
 			}),
-			want: "wall has no source: the peer is connected, and there is no media to send; the input enc-a is standby: failover is not in this build: input b is in use" + ready,
+			want: "stage/wall has no source: the peer is connected, and there is no media to send; the input enc-a is standby: failover is not in this build: input b is in use" + ready,
 		},
 		"too early": {
 			output: relay.OutputReport{State: relay.Waiting},
 			change: func(x *explanation) { x.report.Flows[0].Outputs = nil },
-			want:   "wall has no state yet: its configuration is being applied",
+			want:   "stage/wall has no state yet: its configuration is being applied",
 		},
 	} {
 		c.output.ID = "wall"
@@ -226,7 +226,7 @@ func TestExplainRequest(t *testing.T) {
 			_, answer := b.local(control.Caller{}, "output-explain", data)
 			return answer
 		}
-		if got, _ := field(t, ask(`{"flow":"f","output":"o"}`), "data", "text").(string); !strings.HasPrefix(got, "o is waiting: nobody is connected; the input i receives 0 bit/s") {
+		if got, _ := field(t, ask(`{"flow":"f","output":"o"}`), "data", "text").(string); !strings.HasPrefix(got, "f/o is waiting: nobody is connected; the input i receives 0 bit/s") || !strings.HasSuffix(got, ".") {
 			t.Errorf("got %q", got)
 		}
 		for data, want := range map[string]string{`{"flow":"f","output":"x"}`: `"code":404`, `{"flow":"f"}`: `"code":400`, `{"flow":"f","output":"o","x":1}`: `"code":400`} {

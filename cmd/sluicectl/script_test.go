@@ -119,7 +119,7 @@ func script(t *testing.T, ctl func(stdin string, args ...string) result) {
 	ctl("", "test", "ntp", "lan0", "127.0.0.1").wants(t, 1, "failed")
 	ctl("", "test", "multicast", "lan0", "127.0.0.1", "5004").wants(t, 1, "address of a group")
 	ctl("", "test", "fleet").wants(t, 0, "ok: the session with the broker is up since ", "  fleet through lan0 (lo): ok: 127.0.0.1 accepts connections at port ")
-	ctl("", "explain", "stage/wall").wants(t, 0, "wall is disabled: it is not enabled.\n")
+	ctl("", "explain", "stage/wall").wants(t, 0, "stage/wall is disabled: it is not enabled.\n")
 	ctl("", "explain", "stage/none").wants(t, 1, "not found")
 	ctl("", "identify", "5").wants(t, 1, "nothing on this box can show where it is")
 	ctl("", "identify", "soon").wants(t, 2, "no time")

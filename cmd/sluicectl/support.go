@@ -43,7 +43,7 @@ flow and the NIC to the peer.`,
 			if c.json {
 				return c.printJSON(body)
 			}
-			fmt.Fprintf(c.out, "%s.\n", clean(answer.Text))
+			fmt.Fprintf(c.out, "%s\n", clean(answer.Text))
 			return nil
 		},
 	}

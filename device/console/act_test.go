@@ -74,7 +74,7 @@ func TestSwitch(t *testing.T) {
 	f.documents["reported"] = json.RawMessage(`{"schema":"sluice.config/v1","version":7,"state":{"device":{"hostname":"x"},"flows":[{"id":"stage","inputs":[],"outputs":[
 		{"id":"wall","playback_urls":["srt://x"]},{"id":"hub","enabled":false,"srt":{"passphrase":{"set":true}},"playback_urls":[]}]}]}}`)
 	s := shell(t, f)
-	if got := s.do("request output enable stage/hub", "van-3> "); !strings.Contains(got, "Version 8 is applied.") {
+	if got := s.do("request output enable stage/hub", "van-3> "); !strings.Contains(got, "Version 8 is in force.") {
 		t.Errorf("%q", got)
 	}
 	want := `apply {"base_version":7,"schema":"sluice.config/v1","state":{"device":{"hostname":"x"},"flows":[{"id":"stage","inputs":[],"outputs":[{"id":"wall"},{"enabled":true,"id":"hub","srt":{"passphrase":{"set":true}}}]}]}}`

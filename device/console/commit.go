@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 	"unicode/utf8"
 )
 
@@ -18,12 +17,13 @@ type fault struct {
 
 // An outcome is how the box takes a document.
 type outcome struct {
-	Accepted *struct {
-		Version   uint64     `json:"version"`
-		Status    string     `json:"status"`
-		ConfirmBy *time.Time `json:"confirm_by"`
-	} `json:"accepted"`
-	Rejected *rejection `json:"rejected"`
+	Accepted *acceptance `json:"accepted"`
+	Rejected *rejection  `json:"rejected"`
+}
+
+type acceptance struct {
+	Version uint64 `json:"version"`
+	Status  string `json:"status"`
 }
 
 type rejection struct {
@@ -114,7 +114,7 @@ func (c *candidate) commit(ctx context.Context, minutes int, comment string) err
 }
 
 // accepted tells what came of a commit, and what is left to do.
-func (c *candidate) accepted(ctx context.Context, o outcome) error {
+func (s *session) accepted(ctx context.Context, o outcome) error {
 	a := o.Accepted
 	text := fmt.Sprintf("Version %d is in force.\n", a.Version)
 	switch a.Status {
@@ -123,17 +123,17 @@ func (c *candidate) accepted(ctx context.Context, o outcome) error {
 	case "superseded":
 		text = "A newer document came before it was its turn: it is not in force.\n"
 	case "pending_confirm":
-		p, err := c.pending(ctx)
+		p, err := s.pending(ctx)
 		if err != nil {
 			return err
 		}
 		text = fmt.Sprintf("Version %d is in force, and kept already.\n", a.Version)
 		if p != nil {
 			text = p.explain(a.Version)
-			c.showed(p)
+			s.showed(p)
 		}
 	}
-	c.print(fold(text, c.width))
+	s.print(fold(text, s.width))
 	return nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strings"
 )
 
 // enable switches an output by an edit of the configuration in force. It does
@@ -46,7 +45,9 @@ func (s *session) enable(ctx context.Context, name string, on bool) error {
 		}
 		return &refusal{code: status, message: answer.Message}
 	}
-	s.printf("Version %d is %s.\n", answer.Version, strings.ReplaceAll(answer.Status, "_", " "))
+	if err := s.accepted(ctx, outcome{Accepted: &acceptance{Version: answer.Version, Status: answer.Status}}); err != nil {
+		return err
+	}
 	var candidate struct {
 		Changed bool `json:"changed"`
 	}

@@ -106,8 +106,12 @@ func (v *view) summary() string {
 // document says which configuration is in force.
 func (v *view) document() string {
 	r := v.reported
-	what := fmt.Sprintf("version %d, %s, from %s", r.Version, dash(r.Status), dash(r.Origin))
-	if r.DesiredVersion != r.Version {
+	status := strings.ReplaceAll(dash(r.Status), "_", " ")
+	if status == "applied" {
+		status = "in force" // as a commit says it
+	}
+	what := fmt.Sprintf("version %d, %s, from %s", r.Version, status, dash(r.Origin))
+	if r.DesiredVersion != 0 && r.DesiredVersion != r.Version { // 0: no fleet has sent one
 		what += fmt.Sprintf("; version %d is desired", r.DesiredVersion)
 	}
 	return what
