@@ -41,7 +41,7 @@ type rules struct {
 func (r *rules) ID() string { return "rules" }
 
 func (r *rules) Provides(b byte) bool {
-	return bytes.Contains([]byte{mochi.OnConnectAuthenticate, mochi.OnACLCheck, mochi.OnSubscribed, mochi.OnPublished, mochi.OnWillSent}, []byte{b})
+	return bytes.Contains([]byte{mochi.OnConnectAuthenticate, mochi.OnACLCheck, mochi.OnSubscribed, mochi.OnPublish, mochi.OnWillSent}, []byte{b})
 }
 
 func (r *rules) OnConnectAuthenticate(_ *mochi.Client, p packets.Packet) bool {
@@ -62,8 +62,11 @@ func (r *rules) OnSubscribed(_ *mochi.Client, p packets.Packet, codes []byte) {
 	}
 }
 
-func (r *rules) OnPublished(_ *mochi.Client, p packets.Packet) {
+// OnPublish comes before the answer: what a client knows to be published is
+// noted.
+func (r *rules) OnPublish(_ *mochi.Client, p packets.Packet) (packets.Packet, error) {
 	r.note(fmt.Sprintf("%s %s qos%d retain=%t", p.TopicName, p.Payload, p.FixedHeader.Qos, p.FixedHeader.Retain))
+	return p, nil
 }
 
 func (r *rules) OnWillSent(_ *mochi.Client, p packets.Packet) {
