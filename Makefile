@@ -24,7 +24,7 @@ ARM := linux/arm64 linux/arm/7 linux/arm/6 linux/386
 # device/console alone takes many minutes there, and asks the processor nothing.
 ARM_TEST = -timeout 30m $$(go list ./relay/... ./device/... ./provisioning/... ./cmd/sluiced | grep -v /console$$)
 ARM_SHORT := linux/arm64 linux/arm/7
-ARM_SHORT_TEST := -timeout 10m -short ./relay ./relay/udp ./relay/dial ./relay/gate ./relay/rtp ./relay/rtmp ./relay/srt \
+ARM_SHORT_TEST := -timeout 10m -short -parallel 4 ./relay ./relay/udp ./relay/dial ./relay/gate ./relay/rtp ./relay/rtmp ./relay/srt \
 	./device/uplink ./device/control ./provisioning ./provisioning/mqtt ./provisioning/store ./cmd/sluiced
 
 SCRIPTS := $(wildcard scripts/* .ci/*)
