@@ -32,7 +32,7 @@ type draft struct {
 	revision uint64
 	document *config.Draft // nil: there is none
 	by       string        // who changed it last
-	base     uint64        // version that was in force when it was begun
+	base     uint64        // version that it was made from: no other may be in force when it is committed
 }
 
 // shown is the revision as it is told: 0 where there is no candidate.
@@ -144,6 +144,7 @@ func (a *Agent) unchanged(d draft) *config.Accepted {
 func (a *Agent) putCandidate(ctx context.Context, c *call) (any, error) {
 	var data struct {
 		Revision *uint64         `json:"revision"`
+		Base     *uint64         `json:"base_version"` // that it was made from; none: as before, or the one in force
 		Document json.RawMessage `json:"document"`
 	}
 	if err := c.read(&data); err != nil || data.Revision == nil || len(data.Document) == 0 {
@@ -159,6 +160,9 @@ func (a *Agent) putCandidate(ctx context.Context, c *call) (any, error) {
 			return no(codeConflict, "%s has changed the candidate, which is at revision %d: read it again", now.by, at)
 		}
 		next := a.nextDraft(now, c)
+		if data.Base != nil {
+			next.base = *data.Base
+		}
 		if next.document, err = config.ParseDraft(data.Document, now.document); err != nil {
 			return unreadable(err)
 		}
@@ -201,7 +205,7 @@ func (a *Agent) checkCandidate(ctx context.Context, c *call) (any, error) {
 	if d.document == nil {
 		return map[string]*config.Rejected{"rejected": nil}, nil // what is in force has no fault
 	}
-	v := a.applyLocal(ctx, d.document.Document(), *c.by, localCommit{Check: true})
+	v := a.applyLocal(ctx, d.document.Document(), *c.by, localCommit{Check: true, Base: &d.base})
 	return map[string]*config.Rejected{"rejected": v.rejected}, nil
 }
 
@@ -223,7 +227,7 @@ func (a *Agent) commitCandidate(ctx context.Context, c *call) (any, error) {
 	}
 	v := verdict{accepted: a.unchanged(d)}
 	if v.accepted == nil {
-		v = a.applyLocal(ctx, d.document.Document(), *c.by, localCommit{ConfirmS: data.ConfirmS, Comment: data.Comment})
+		v = a.applyLocal(ctx, d.document.Document(), *c.by, localCommit{ConfirmS: data.ConfirmS, Comment: data.Comment, Base: &d.base})
 	}
 	if v.rejected != nil {
 		return map[string]*config.Rejected{"rejected": v.rejected}, nil
@@ -292,6 +296,7 @@ func (a *Agent) rollBackCandidate(ctx context.Context, c *call) (any, error) {
 	var revision uint64
 	err = a.candidate.inTurn(ctx, func(now draft) (err error) {
 		next := a.nextDraft(now, c)
+		next.base = a.inForce.Load().version() // it takes the place of that, whatever was being edited
 		if next.document, err = document.Draft(); err != nil {
 			return err
 		}

@@ -183,6 +183,48 @@ func TestCandidateUnchanged(t *testing.T) {
 	})
 }
 
+// A candidate that was begun on another version than is in force is refused,
+// until it is taken over or what is in force is its own again.
+func TestCandidateOutdated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := startBox(t, "", nil)
+		by := control.Caller{UID: 7}
+		b.publish(document(7, "a", ""))
+		if status, _ := b.put(t, by, 0, draftOf("mine", "")); status != 200 {
+			t.Fatalf("put: %d", status)
+		}
+		b.publishLater(document(8, "theirs", ""))
+		b.put(t, by, 1, draftOf("mine too", "")) // goes on with it
+		b.stop()
+		b = startBox(t, b.dir, nil)
+		for _, name := range []string{"candidate-check", "candidate-commit"} {
+			_, answer := b.local(by, name, `{}`)
+			if field(t, answer, "data", "rejected", "code") != 409.0 || field(t, answer, "data", "rejected", "errors", 0, "pointer") != "/base_version" ||
+				field(t, answer, "data", "rejected", "message") != "the candidate was begun on version 7, and version 8 is in force now (fleet)" {
+				t.Errorf("%s: %s", name, answer)
+			}
+		}
+		if got := b.engine.last().Flows[0].Outputs[0].Name; got != "theirs" {
+			t.Errorf("in force: %s", got)
+		}
+		revision, _, body := b.candidateIs(t)
+		status, answer := b.local(by, "candidate-put", fmt.Sprintf(`{"revision":%v,"base_version":8,"document":%s}`, revision, draftOf("mine too", "")))
+		if status != 200 {
+			t.Fatalf("%d %s, of %s", status, answer, body)
+		}
+		if _, answer := b.local(by, "candidate-commit", `{}`); field(t, answer, "data", "accepted", "version") != 9.0 {
+			t.Errorf("taken over: %s", answer)
+		}
+		// What is made of a stored one is for what is in force then.
+		b.put(t, by, 0, draftOf("x", ""))
+		b.publishLater(document(10, "theirs", ""))
+		b.local(by, "candidate-rollback", `{"n":1}`)
+		if _, answer := b.local(by, "candidate-commit", `{}`); field(t, answer, "data", "accepted", "version") != 11.0 {
+			t.Errorf("rolled back: %s", answer)
+		}
+	})
+}
+
 // Who asks for a commit that there is not is told how far he can go back.
 func TestCandidateRollbackTooFar(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -46,6 +46,8 @@ type localCommit struct {
 	ConfirmS int    // seconds within which he must confirm it; 0: as the document says
 	Comment  string // for those who read later what was done
 	Check    bool   // only to be told what is wrong with it
+	// Base is the version that the candidate was begun on; nil: it is none.
+	Base *uint64
 }
 
 // An author is who a document comes from.
@@ -202,6 +204,16 @@ func (a *Agent) decide(raw []byte, local bool, commit localCommit) (*config.Docu
 		return refuse(codeConflict, endpoint.Fault{
 			Pointer: "/base_version", Code: faultConflict,
 			Message: fmt.Sprintf("base_version is %d, and version %d is in force: read that one and edit it", *base, current.version()),
+		})
+	}
+	if base := commit.Base; base != nil && *base != current.version() {
+		from := current.origin
+		if current.by != "" {
+			from += ", by " + current.by
+		}
+		return refuse(codeConflict, endpoint.Fault{
+			Pointer: "/base_version", Code: faultConflict,
+			Message: fmt.Sprintf("the candidate was begun on version %d, and version %d is in force now (%s)", *base, current.version(), from),
 		})
 	}
 	if commit.ConfirmS != 0 {

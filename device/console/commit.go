@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"sluice/device/console/edit"
 )
 
 // A fault is one of a document that was refused.
@@ -28,7 +30,14 @@ type acceptance struct {
 
 type rejection struct {
 	Message string  `json:"message"`
+	Current uint64  `json:"current_version"`
 	Errors  []fault `json:"errors"`
+}
+
+// outdated tells that another version is in force than the candidate was begun
+// on.
+func (r *rejection) outdated() bool {
+	return len(r.Errors) == 1 && r.Errors[0].Pointer == "/base_version"
 }
 
 // ask a request whose answer is an outcome. A rejection may come as an error
@@ -63,6 +72,9 @@ func (c *candidate) check(ctx context.Context) error {
 
 // rejected shows every fault where it is, and is the error of the command.
 func (c *candidate) rejected(ctx context.Context, r *rejection) error {
+	if r.outdated() {
+		return fmt.Errorf("%s: compare shows what it would change of that, rebase takes it over onto version %d as it is, discard drops it", r.Message, r.Current)
+	}
 	var b strings.Builder
 	for _, f := range r.Errors {
 		path := c.tree.Pointer(f.Pointer)
@@ -198,6 +210,44 @@ func (s *session) decide(ctx context.Context, name, done string) error {
 	s.waits = nil // what became of it is told here
 	s.printf(done, p.Version)
 	return nil
+}
+
+// rebase takes the candidate, as it is, over onto the version in force.
+func (c *candidate) rebase(ctx context.Context) error {
+	if err := c.refresh(ctx); err != nil {
+		return err
+	}
+	_, version, err := c.inForce(ctx)
+	switch {
+	case err != nil:
+		return err
+	case c.revision == 0 || c.on == version:
+		if !c.script {
+			c.printf("There is nothing to take over: it is on version %d.\n", version)
+		}
+		return nil
+	}
+	if err := c.putOn(ctx, c.tree, version); err != nil || c.script {
+		return err
+	}
+	c.print(fold(fmt.Sprintf("The candidate is on version %d now: compare shows all that it changes of that, commit takes it.\n", version), c.width))
+	return nil
+}
+
+// inForce reads the document in force, and its version.
+func (c *candidate) inForce(ctx context.Context) (*edit.Tree, uint64, error) {
+	var raw json.RawMessage
+	if err := c.document(ctx, "desired", &raw); err != nil {
+		return nil, 0, err
+	}
+	var d struct {
+		Version uint64 `json:"version"`
+	}
+	if err := json.Unmarshal(raw, &d); err != nil {
+		return nil, 0, fmt.Errorf("the document in force cannot be read: %w", err)
+	}
+	tree, err := c.schema.Parse(raw)
+	return tree, d.Version, err
 }
 
 func (c *candidate) rollback(ctx context.Context, n int) error {

@@ -23,6 +23,7 @@ type candidate struct {
 	revision uint64
 	changed  bool   // it differs from what is in force
 	by       string // who changed it last
+	on       uint64 // version in force that it was begun on
 
 	base []string // where edit has gone, in full; it need not be there
 	lost int      // edits that failed since: paths would begin elsewhere than was meant
@@ -69,6 +70,7 @@ func (c *candidate) load(ctx context.Context) error {
 		Revision uint64          `json:"revision"`
 		Changed  bool            `json:"changed"`
 		By       string          `json:"by"`
+		Base     uint64          `json:"base_version"`
 		Document json.RawMessage `json:"document"`
 	}
 	if err := c.document(ctx, "candidate", &d); err != nil {
@@ -78,7 +80,7 @@ func (c *candidate) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.tree, c.revision, c.changed, c.by = tree, d.Revision, d.Changed, d.By
+	c.tree, c.revision, c.changed, c.by, c.on = tree, d.Revision, d.Changed, d.By, d.Base
 	return nil
 }
 
@@ -119,13 +121,18 @@ func (c *candidate) update(ctx context.Context, change func(*edit.Tree) error) e
 
 // put hands in a tree in place of the candidate that was read. Where another
 // one has come in its place, the user says which of them it is to be.
-func (c *candidate) put(ctx context.Context, ours *edit.Tree) error {
+func (c *candidate) put(ctx context.Context, ours *edit.Tree) error { return c.putOn(ctx, ours, c.on) }
+
+// putOn is put of a tree that was made from a version in force.
+func (c *candidate) putOn(ctx context.Context, ours *edit.Tree, version uint64) error {
 	document, err := ours.Document()
 	if err != nil {
 		return err
 	}
 	for {
-		err := c.request(ctx, "candidate-put", map[string]any{"revision": c.revision, "document": json.RawMessage(document)}, nil)
+		err := c.request(ctx, "candidate-put", map[string]any{
+			"revision": c.revision, "base_version": version, "document": json.RawMessage(document),
+		}, nil)
 		no := (*refusal)(nil)
 		switch {
 		case err == nil:

@@ -63,6 +63,7 @@ func configureGrammar(c *candidate) *node {
 		{word: "rollback", help: "make an older one the candidate", nodes: []*node{
 			c.versionNode("0 is in force, 1 the one before: run show commits", c.rollback),
 		}},
+		plainly("rebase", "take it over, as it is, onto what came into force since", func(ctx context.Context, _ call) error { return c.rebase(ctx) }),
 		plainly("discard", "drop the candidate", func(ctx context.Context, _ call) error { return c.discard(ctx) }),
 		{word: "run", help: "look, try or ask as outside: run show commits", more: func(context.Context) []*node {
 			return slices.DeleteFunc(c.operational().nodes, func(n *node) bool { return !slices.Contains(outside, n.word) })

@@ -510,3 +510,52 @@ func TestConfigureEdit(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+// A candidate that was begun on another version than is in force undoes nothing
+// that nobody looked at.
+func TestConfigureOutdated(t *testing.T) {
+	b := newMemoryBox(t, vanState)
+	s := configuring(t, b)
+	s.do("set flows stage name Hall", "# ")
+	b.change(func() {
+		b.force, b.version = deepCopy(b.force), 8
+		b.force["device"] = map[string]any{"hostname": "van-9"}
+	})
+	const refused = "The candidate was begun on version 7, and version 8 is in force now (fleet): compare shows what it would change of that, " +
+		"rebase takes it over onto version 8 as it is, discard drops it.\n"
+	for _, c := range []struct{ line, want string }{
+		{"check", refused},
+		{"commit", refused},
+		{"set flows stage name Hall-8", ""}, // goes on from where it was begun
+		{"commit confirmed 5", refused},
+		{"compare", "~ device hostname van-9 -> van-3\n~ flows stage name Main stage -> Hall-8\n"},
+		{"set device hostname van-9", ""},
+		{"rebase", "The candidate is on version 8 now: compare shows all that it changes of that, commit takes it.\n"},
+		{"rebase", "There is nothing to take over: it is on version 8.\n"},
+		{"commit", "Version 9 is in force.\n"},
+		{"compare 1", "~ device hostname van-3 -> van-9\n~ flows stage name Main stage -> Hall-8\n"},
+	} {
+		if got := strings.ReplaceAll(s.answered(c.line, "# "), "\n"+gap, " "); got != c.want {
+			t.Errorf("%s:\n%q, want\n%q", c.line, got, c.want)
+		}
+	}
+}
+
+// What setup shows last is what changes of the one in force: it is for that.
+func TestSetupTakesOver(t *testing.T) {
+	b := newMemoryBox(t, `{}`)
+	b.change(func() { b.documents["info"] = `{"interfaces": []}` })
+	s := configuring(t, b)
+	s.do("set device hostname van-4", "# ")
+	s.do("exit", "> ")
+	b.change(func() { b.version = 8 })
+	s.send("setup\r")
+	s.play(
+		turn{"Name of this box [van-4]", ""},
+		turn{"Time servers [none]", ""},
+		turn{"Fleet broker [none]", ""},
+		turn{"Set up a flow [yes]", "no"},
+		turn{"Put it in force [yes]", ""},
+	)
+	s.expect("Version 9 is in force")
+}

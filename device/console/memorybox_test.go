@@ -25,6 +25,7 @@ type memoryBox struct {
 	candidate map[string]any // nil: none
 	secrets   map[string]string
 	revision  int
+	base      int // version that the candidate was begun on
 	by        string
 	stored    []map[string]any // newest first; 0 is in force
 	before    map[string]any   // what a pending commit goes back to
@@ -155,8 +156,9 @@ func (b *memoryBox) Document(_ context.Context, name string) (json.RawMessage, e
 			return whole(b.stored[1]), nil
 		}
 	case "candidate":
-		state, secrets := b.candidate, b.secrets
+		state, secrets, base := b.candidate, b.secrets, b.base
 		if state == nil {
+			base = b.version
 			state, secrets = apart(b.force)
 		}
 		names := map[string]any{}
@@ -164,7 +166,7 @@ func (b *memoryBox) Document(_ context.Context, name string) (json.RawMessage, e
 			names[n] = map[string]any{"set": true}
 		}
 		document := map[string]any{"schema": "sluice.config/v1", "state": redacted(state), "secrets": names}
-		return encoded(map[string]any{"revision": b.revision, "changed": b.candidate != nil, "by": b.by, "document": document}), nil
+		return encoded(map[string]any{"revision": b.revision, "changed": b.candidate != nil, "by": b.by, "base_version": base, "document": document}), nil
 	case "commits":
 		return encoded(map[string]any{"pending": b.pending, "commits": []any{}}), nil
 	}
@@ -188,6 +190,7 @@ func (b *memoryBox) Request(_ context.Context, name string, body []byte) (int, j
 		Data struct {
 			Revision int
 			Document map[string]any
+			Base     int `json:"base_version"`
 			Confirm  int `json:"confirm_s"`
 			Comment  string
 			N        int
@@ -212,7 +215,7 @@ func (b *memoryBox) Request(_ context.Context, name string, body []byte) (int, j
 		if message := b.put(d.Document); message != "" {
 			return refuse(400, message)
 		}
-		b.by = b.user
+		b.by, b.base = b.user, d.Base
 		return ok(map[string]any{"revision": b.revision})
 	case "candidate-check":
 		return ok(map[string]any{"rejected": b.rejected()})
@@ -229,7 +232,7 @@ func (b *memoryBox) Request(_ context.Context, name string, body []byte) (int, j
 		if d.N >= len(b.stored) {
 			return refuse(404, fmt.Sprintf("there is no version %d back", d.N))
 		}
-		b.by = b.user
+		b.by, b.base = b.user, b.version
 		b.candidate, b.secrets = apart(b.stored[d.N])
 		b.revision++
 		return ok(map[string]any{})
@@ -278,6 +281,9 @@ func (b *memoryBox) rejected() any {
 	state := b.candidate
 	if state == nil {
 		state = b.force
+	} else if b.base != b.version {
+		message := fmt.Sprintf("the candidate was begun on version %d, and version %d is in force now (fleet)", b.base, b.version)
+		return map[string]any{"code": 409, "message": message, "current_version": b.version, "errors": []fault{{"/base_version", message}}}
 	}
 	if b.faults == nil {
 		return nil

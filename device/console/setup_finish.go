@@ -2,7 +2,6 @@ package console
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -22,7 +21,7 @@ func (w *wizard) finish(ctx context.Context) (again bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	force, err := w.inForce(ctx)
+	force, version, err := w.inForce(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -50,7 +49,7 @@ func (w *wizard) finish(ctx context.Context) (again bool, err error) {
 	case w.is("commit") == no:
 		return false, errors.New("nothing was changed")
 	}
-	return w.commitAll(ctx, tree)
+	return w.commitAll(ctx, tree, version)
 }
 
 func (w *wizard) commitHelp() string {
@@ -66,17 +65,10 @@ func (w *wizard) alone() bool {
 	return w.broker == "" && w.given("broker") == ""
 }
 
-func (w *wizard) inForce(ctx context.Context) (*edit.Tree, error) {
-	var raw json.RawMessage
-	if err := w.document(ctx, "desired", &raw); err != nil {
-		return nil, err
-	}
-	return w.schema.Parse(raw)
-}
-
-func (w *wizard) commitAll(ctx context.Context, tree *edit.Tree) (again bool, err error) {
-	before, dirty := w.tree, w.changed
-	if err := w.put(ctx, tree); err != nil {
+// commitAll commits the answers: all that they change of a version was shown.
+func (w *wizard) commitAll(ctx context.Context, tree *edit.Tree, version uint64) (again bool, err error) {
+	before, dirty, on := w.tree, w.changed, w.on
+	if err := w.putOn(ctx, tree, version); err != nil {
 		return false, err
 	}
 	confirm := 0
@@ -90,11 +82,11 @@ func (w *wizard) commitAll(ctx context.Context, tree *edit.Tree) (again bool, er
 	case o.Rejected != nil:
 		err := w.rejected(ctx, o.Rejected)
 		if w.script {
-			return false, errors.Join(err, w.restore(ctx, before, dirty))
+			return false, errors.Join(err, w.restore(ctx, before, dirty, on))
 		}
 		w.tell(err)
 		w.print("The questions begin again, with your answers in brackets.\n\n")
-		return true, w.restore(ctx, before, dirty)
+		return true, w.restore(ctx, before, dirty, on)
 	case o.Accepted == nil:
 		return false, errors.New("the box does not say whether it took the answers: show commits tells")
 	}
@@ -108,9 +100,9 @@ func (w *wizard) commitAll(ctx context.Context, tree *edit.Tree) (again bool, er
 }
 
 // restore makes the candidate again what it was.
-func (w *wizard) restore(ctx context.Context, before *edit.Tree, dirty bool) error {
+func (w *wizard) restore(ctx context.Context, before *edit.Tree, dirty bool, on uint64) error {
 	if dirty {
-		return w.put(ctx, before)
+		return w.putOn(ctx, before, on)
 	}
 	if err := w.request(ctx, "candidate-discard", struct{}{}, nil); err != nil {
 		return err
