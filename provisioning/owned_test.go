@@ -31,16 +31,18 @@ func TestLocallyOwned(t *testing.T) {
 		answer       string // code and pointer, or what is in force then
 		owned        string
 	}{
-		"left out":               {brokerA + `,"uplinks":["wan0"]`, ``, "a.example.com [wan0] false", "[broker uplinks]"},
-		"the same":               {brokerA + `,"uplinks":["wan0"]`, `"broker":{"url":"mqtts://a.example.com","username":"box","password":{"set":true}},"uplinks":["wan0"],"allow_fleet":false`, "a.example.com [wan0] false", "[broker uplinks]"},
-		"another broker":         {brokerA, brokerB, denied + " /broker", "[broker]"},
-		"another password":       {brokerA, strings.Replace(brokerA, "planted-a", "planted-b", 1), denied + " /broker", "[broker]"},
-		"another uplink":         {`"uplinks":["wan0"]`, `"uplinks":["lan0"]`, denied + " /uplinks", "[uplinks]"},
-		"allowing itself":        {brokerA, `"allow_fleet":true`, denied + " /allow_fleet", "[broker]"},
-		"allowed, another":       {brokerA + `,"allow_fleet":true`, brokerB, "b.example.com [] true", "[]"},
-		"allowed, left out":      {brokerA + `,"allow_fleet":true`, ``, "a.example.com [] true", "[]"},
-		"what was not set there": {brokerA, `"uplinks":["wan0"]`, "a.example.com [wan0] false", "[broker]"},
-		"nothing was set":        {``, brokerB + `,"uplinks":["wan0"]`, "b.example.com [wan0] false", "[]"},
+		"left out":         {brokerA + `,"uplinks":["wan0"]`, ``, "a.example.com [wan0] false", "[broker uplinks]"},
+		"the same":         {brokerA + `,"uplinks":["wan0"]`, `"broker":{"url":"mqtts://a.example.com","username":"box","password":{"set":true}},"uplinks":["wan0"],"allow_fleet":false`, "a.example.com [wan0] false", "[broker uplinks]"},
+		"another broker":   {brokerA, brokerB, denied + " /broker", "[broker]"},
+		"another password": {brokerA, strings.Replace(brokerA, "planted-a", "planted-b", 1), denied + " /broker", "[broker]"},
+		"another uplink":   {`"uplinks":["wan0"]`, `"uplinks":["lan0"]`, denied + " /uplinks", "[uplinks]"},
+		"allowing itself":  {brokerA, `"allow_fleet":true`, denied + " /allow_fleet", "[broker]"},
+		"allowed, another": {brokerA + `,"allow_fleet":true`, brokerB, "b.example.com [] true", "[]"},
+		"allowed, another with the password of the first": {brokerA + `,"allow_fleet":true`, `"broker":{"url":"mqtts://b.example.com","username":"box","password":{"set":true}}`, "400 /broker/password", "[]"},
+		"allowed, the same host":                          {brokerA + `,"allow_fleet":true`, `"broker":{"url":"mqtts://A.example.com:8884","username":"box","password":{"set":true}}`, "A.example.com:8884 [] true", "[]"},
+		"allowed, left out":                               {brokerA + `,"allow_fleet":true`, ``, "a.example.com [] true", "[]"},
+		"what was not set there":                          {brokerA, `"uplinks":["wan0"]`, "a.example.com [wan0] false", "[broker]"},
+		"nothing was set":                                 {``, brokerB + `,"uplinks":["wan0"]`, "b.example.com [wan0] false", "[]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

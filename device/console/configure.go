@@ -217,6 +217,9 @@ func (c *candidate) set(ctx context.Context, path []string) error {
 	if err != nil || len(change.Removed) == 0 || c.script {
 		return err
 	}
+	if change.Note != "" {
+		c.print(fold(change.Note+"\n", c.width))
+	}
 	c.print("With it went what does not belong to it:\n")
 	var removed []string
 	for _, p := range change.Removed {

@@ -559,3 +559,23 @@ func TestSetupTakesOver(t *testing.T) {
 	)
 	s.expect("Version 9 is in force")
 }
+
+// The broker's password is not sent to another broker than it was set for.
+func TestBrokerPasswordStays(t *testing.T) {
+	b := newMemoryBox(t, `{"device": {"management": {"broker": {"url": "mqtts://a.example.com", "username": "box", "password": "planted"}}}}`)
+	s := configuring(t, b)
+	for _, c := range []struct{ line, want string }{
+		{"set device management broker url mqtts://A.example.com:8884", ""},
+		{"set device management broker url mqtts://b.example.com", "Give the password anew: it was set for another broker.\n" +
+			"With it went what does not belong to it:\n- device management broker password\n"},
+		{"compare", "~ device management broker url mqtts://a.example.com -> mqtts://b.example.com\n- device management broker password (set)\n"},
+		{"discard", "The candidate is dropped: there is what is in force.\n"},
+		{"delete device management broker url", ""},
+		{"set device management broker url mqtts://b.example.com", ""},
+		{"show device management broker", "url mqtts://b.example.com\nusername box\n"},
+	} {
+		if got := s.answered(c.line, "# "); got != c.want {
+			t.Errorf("%s:\n%q, want\n%q", c.line, got, c.want)
+		}
+	}
+}

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"sluice/device/console/edit"
 )
 
 func say(text string) func() string { return func() string { return text } }
@@ -267,7 +269,9 @@ func (w *wizard) fleetQuestions() []*question {
 		},
 		{
 			name: "broker password", needed: named, secret: true, text: say("Password at the broker"),
-			kept: func() bool { return w.has(at("password")...) && w.is("broker user") == w.now(at("username")...) },
+			kept: func() bool {
+				return w.has(at("password")...) && w.is("broker user") == w.now(at("username")...) && edit.SameHost(w.is("broker"), w.now(at("url")...))
+			},
 			more: "It is not shown, and asked for twice. < goes back.",
 		},
 	}

@@ -188,7 +188,11 @@ func TestSetupFleetByHand(t *testing.T) {
 		s.play(
 			turn{"Name of this box [van-3]", "van-4"},
 			turn{"Time servers [none]", ""},
-			turn{"Fleet broker [mqtt://a]", "mqtt://b"},
+			turn{"Fleet broker [mqtt://a]", "mqtt://b"}, // has not the password of a
+			turn{"User at the broker [u]", ""},
+			turn{"Password at the broker", "<"},
+			turn{"User at the broker [u]", "<"},
+			turn{"Fleet broker [mqtt://b]", "mqtt://a:1884"},
 			turn{"User at the broker [u]", ""},
 			turn{"Password at the broker (Enter keeps the one that is set)", ""},
 			turn{"Set up a flow [yes]", "no"},
@@ -199,7 +203,7 @@ func TestSetupFleetByHand(t *testing.T) {
 		s.send(key)
 		s.expect(want)
 		s.expect("> ")
-		if got := b.inForce(); !strings.Contains(got, `"password":"p"`) || !strings.Contains(got, "mqtt://b") {
+		if got := b.inForce(); !strings.Contains(got, `"password":"p"`) || !strings.Contains(got, "mqtt://a:1884") {
 			t.Errorf("in force is %s", got)
 		}
 		if kept := b.pending == nil; kept != (key == "k") {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"maps"
+	"net/url"
 	"reflect"
 	"slices"
 	"strconv"
@@ -59,9 +60,33 @@ func resolveSecrets(doc *Document, fields *fieldsOf, faults *faultList, o Option
 				})
 				continue
 			}
+			if p.item == brokerPassword && brokerHost(doc) != brokerHost(o.InForce) {
+				faults.add(endpoint.Fault{
+					Pointer: p.at, Code: endpoint.CodeState,
+					Message: "give the password anew: it was set for another broker",
+				})
+				continue
+			}
 			*p.secret = value
 		}
 	}
+}
+
+// brokerPassword is the secret that goes to whoever the document says: who
+// names another broker must know it.
+const brokerPassword = "/device/management/broker/password"
+
+// brokerHost is the host of the broker that a document names, "" for none.
+func brokerHost(d *Document) string {
+	m := d.State.Device.Management
+	if m == nil || m.Broker == nil {
+		return ""
+	}
+	u, err := url.Parse(m.Broker.URL)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(u.Hostname())
 }
 
 // unseal returns the document's secrets by name, opened. Those that cannot be

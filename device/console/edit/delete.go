@@ -47,6 +47,9 @@ func (t *Tree) Delete(path ...string) ([]string, error) {
 		return nil, &Error{last, fmt.Sprintf("%s is what it is called by: delete %s instead", c.name, strings.Join(full[:last], " "))}
 	}
 	t.replace(full, nil)
+	if m, ok := up.value.(map[string]any); ok && slices.Equal(full, brokerURL) {
+		delete(m, "password") // or the next broker would be sent it
+	}
 	return full, nil
 }
 

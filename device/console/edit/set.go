@@ -3,6 +3,7 @@ package edit
 import (
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +18,8 @@ type Change struct {
 	Secret bool
 	// Removed are the paths of what belonged to the mode before.
 	Removed [][]string
+	// Note says why, where it is another reason: a sentence, or "".
+	Note string
 }
 
 // Set puts values at a path: `uplinks wan0 gateway4 192.0.2.1`. An item of a
@@ -45,7 +48,7 @@ func (t *Tree) set(words []string, secret *string) (Change, error) {
 	if err != nil {
 		return Change{}, err
 	}
-	change := Change{Path: s.path, Removed: s.removed}
+	change := Change{Path: s.path, Removed: s.removed, Note: s.note}
 	if s.asks && secret == nil {
 		change.Secret = true
 		return change, nil
@@ -69,6 +72,7 @@ type setter struct {
 	asks    bool // the path leads to a secret
 	path    []string
 	removed [][]string
+	note    string
 }
 
 func (s *setter) fail(word int, format string, args ...any) (any, error) {
@@ -160,11 +164,26 @@ func (s *setter) object(n *node, name string, v any, at int, key string) (any, e
 	if err != nil {
 		return nil, err
 	}
+	if _, set := m["password"]; set && slices.Equal(s.path, brokerURL) && m[found] != nil && !SameHost(plain(m[found]), plain(value)) {
+		delete(m, "password") // it is for no other broker
+		s.removed = append(s.removed, []string{"device", "management", "broker", "password"})
+		s.note = "Give the password anew: it was set for another broker."
+	}
 	m[found] = value
 	if slices.Contains(n.selectors(), found) {
 		s.prune(n, m, s.path[:len(s.path)-1])
 	}
 	return m, nil
+}
+
+// brokerURL is the path that says to whom the broker's password is sent.
+var brokerURL = []string{"device", "management", "broker", "url"}
+
+// SameHost tells whether two URLs name one host.
+func SameHost(a, b string) bool {
+	u, err := url.Parse(a)
+	v, err2 := url.Parse(b)
+	return err == nil && err2 == nil && strings.EqualFold(u.Hostname(), v.Hostname())
 }
 
 // item goes into an item of a list, which is made if it is not there.
