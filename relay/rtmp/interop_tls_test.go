@@ -145,10 +145,15 @@ func TestVerifiedByPlayer(t *testing.T) {
 		file := write(t, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})))
 		return watch(t, secure(r.out()), "-tls_verify", "1", "-ca_file", file)
 	}
+	// This one says so before it leaves; ffprobe may have shaken hands by then.
+	if c, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", r.port), &tls.Config{RootCAs: stranger.roots()}); err == nil {
+		c.Close()
+		t.Error("a stranger's certificate is trusted")
+	}
+	eventually(t, "the log says why", func() bool { return strings.Contains(r.log.String(), "does not trust our certificate") })
 	if err := trusting(stranger).wait(); err == nil {
 		t.Error("it takes any certificate: this proves nothing")
 	}
-	eventually(t, "the log says why", func() bool { return strings.Contains(r.log.String(), "does not trust our certificate") })
 	player := trusting(known)
 	out.await(endpoint.Connected)
 	r.replay(out).stream(messages(t, source), 0)

@@ -140,6 +140,12 @@ func (r *rig) input(cfg InputConfig) inputRun {
 func (r *rig) output(cfg OutputConfig) outputRun {
 	env := r.env()
 	out := NewOutput(r.transport, cfg, anyone, env)
+	r.t.Cleanup(func() {
+		if r.t.Failed() {
+			s := out.Status()
+			r.t.Logf("output: phase %d, reason %v", s.Phase, s.Reason)
+		}
+	})
 	return outputRun{out, r.run(env.Ledger, func(ctx context.Context) error { return out.Run(ctx, r.flow) })}
 }
 
