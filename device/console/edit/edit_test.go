@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"reflect"
 	"slices"
@@ -568,12 +569,22 @@ func TestLimits(t *testing.T) {
 	if _, err := tree.Set("device", "hostname", strings.Repeat("a", maxWord+1)); err == nil || !strings.Contains(err.Error(), "bytes") {
 		t.Errorf("a word that is too long: %v", err)
 	}
-	name := strings.Repeat("n", 64)
+	// Most of it at once: each change that is taken writes all of it.
+	name, value := strings.Repeat("n", 60), strings.Repeat("\u2028", 32)
+	most := map[string]string{}
+	for i := range MaxDocument / 280 {
+		most[fmt.Sprintf("%s%04d", name, i)] = value
+	}
+	regions, err := json.Marshal(most)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree = parse(t, `{"state": {"regions": `+string(regions)+`}}`)
 	for i := 0; ; i++ {
 		if i == 1<<16 {
 			t.Fatal("a document grows without end")
 		}
-		_, err := tree.Set("regions", name[:60]+string(rune('a'+i%26))+string(rune('a'+i/26%26))+string(rune('a'+i/676%26)), strings.Repeat("\u2028", 32))
+		_, err := tree.Set("regions", fmt.Sprintf("%s.%03d", name, i), value)
 		if err == nil {
 			continue
 		}
