@@ -28,6 +28,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -53,6 +54,10 @@ var (
 // plugged in, a gadget without a host.
 var errAbsent = errors.New("not there")
 
+// errShaken is the error of a port that somebody hung up while it was opened:
+// a getty whose line is taken over.
+var errShaken = errors.New("hung up while it was opened")
+
 // A Config says which port, and how it is used. Path and Speed must be given.
 type Config struct {
 	Path  string
@@ -62,7 +67,8 @@ type Config struct {
 	Patience time.Duration // how long a terminal may take nothing; 0: 10 s
 	Log      *slog.Logger  // nil: nothing is logged
 
-	pace pace // zero: see Serve
+	pace pace                                            // zero: see Serve
+	dial func(string, *serial.Mode) (serial.Port, error) // nil: serial.Open
 }
 
 const defaultPatience = 10 * time.Second
@@ -86,11 +92,18 @@ type Port struct {
 // another process has is an ErrInUse which names that process.
 func Open(ctx context.Context, c Config) (*Port, error) {
 	c = c.withDefaults()
-	told := false
+	told, began := false, time.Now()
 	for {
 		p, err := open(c)
-		if !errors.Is(err, errAbsent) {
+		shaken := errors.Is(err, errShaken)
+		if !errors.Is(err, errAbsent) && !(shaken && time.Since(began) < c.pace.settle) {
 			return p, err
+		}
+		if shaken {
+			if err := sleep(ctx, c.pace.first); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		if !told {
 			told = true
@@ -111,6 +124,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.dial == nil {
+		c.dial = serial.Open
 	}
 	if c.pace == (pace{}) {
 		c.pace = defaultPace
@@ -140,11 +156,14 @@ func open(c Config) (*Port, error) {
 		own.Close()
 		return nil, err
 	}
-	line, err := serial.Open(c.Path, &serial.Mode{BaudRate: c.Speed})
+	line, err := c.dial(c.Path, &serial.Mode{BaudRate: c.Speed})
 	if err != nil {
-		// Its errors hide their cause: whether it is still a terminal tells.
+		// Its errors hide their cause, but for its text: whether it is still a
+		// terminal tells.
 		if _, gone := unix.IoctlGetTermios(fd, unix.TCGETS); gone != nil {
 			err = gone
+		} else if strings.HasSuffix(err.Error(), unix.EIO.Error()) {
+			err = fmt.Errorf("%w: %w", errShaken, err)
 		}
 		l.release()
 		own.Close()

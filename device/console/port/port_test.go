@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"go.bug.st/serial"
 	"golang.org/x/sys/unix"
 )
 
@@ -46,7 +47,7 @@ func check(t *testing.T, err error) {
 func config(t *testing.T, path string) Config {
 	return Config{
 		Path: path, Speed: 115200, LockDir: t.TempDir(), Patience: within,
-		pace: pace{look: time.Millisecond, first: time.Millisecond, last: 8 * time.Millisecond, healthy: time.Hour},
+		pace: pace{look: time.Millisecond, first: time.Millisecond, last: 8 * time.Millisecond, healthy: time.Hour, settle: within},
 	}
 }
 
@@ -267,5 +268,42 @@ func TestManyDescriptors(t *testing.T) {
 	check(t, err)
 	if !strings.HasPrefix(w.name, "/dev/pts/") {
 		t.Error(w.name)
+	}
+}
+
+// A getty whose line is taken over hangs it up, maybe while it is opened: that
+// is tried again for a while. Nothing else is.
+func TestHungUpWhileOpened(t *testing.T) {
+	w := newWire(t)
+	// As serial.Open writes it.
+	hungUp := fmt.Errorf("Invalid serial port: error setting term settings: %v", unix.EIO)
+	tries := 0
+	c := config(t, w.name)
+	c.dial = func(path string, m *serial.Mode) (serial.Port, error) {
+		if tries++; tries < 4 {
+			return nil, hungUp
+		}
+		return serial.Open(path, m)
+	}
+	openPort(t, c).Close()
+	if tries != 4 {
+		t.Errorf("%d tries", tries)
+	}
+	for name, change := range map[string]func(*Config){
+		"for too long": func(c *Config) { c.pace.settle = 0 },
+		"another error": func(c *Config) {
+			c.dial = func(string, *serial.Mode) (serial.Port, error) {
+				tries++
+				return nil, errors.New("Invalid serial port speed")
+			}
+		},
+	} {
+		c := config(t, w.name)
+		tries = 0
+		c.dial = func(string, *serial.Mode) (serial.Port, error) { tries++; return nil, hungUp }
+		change(&c)
+		if _, err := Open(t.Context(), c); err == nil || tries != 1 {
+			t.Errorf("%s: %v after %d tries", name, err, tries)
+		}
 	}
 }

@@ -14,9 +14,10 @@ type pace struct {
 	look        time.Duration // between two looks for a port that is not there
 	first, last time.Duration // between two sessions that end at once, or two openings
 	healthy     time.Duration // what lasted so long begins with first again
+	settle      time.Duration // in which a port that is hung up while it is opened is tried again
 }
 
-var defaultPace = pace{look: time.Second, first: 250 * time.Millisecond, last: 8 * time.Second, healthy: 2 * time.Second}
+var defaultPace = pace{look: time.Second, first: 250 * time.Millisecond, last: 8 * time.Second, healthy: 2 * time.Second, settle: 2 * time.Second}
 
 // Serve runs one session after another on a port until ctx is done, and opens
 // the port again after a hang-up. It returns early only where the first opening
