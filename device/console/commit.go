@@ -77,6 +77,9 @@ func (c *candidate) rejected(ctx context.Context, r *rejection) error {
 	}
 	var b strings.Builder
 	for _, f := range r.Errors {
+		if f.Message == r.Message {
+			continue // it is not of a place in the candidate
+		}
 		path := c.tree.Pointer(f.Pointer)
 		line, at, width := c.tree.Line(path)
 		switch {
@@ -91,7 +94,7 @@ func (c *candidate) rejected(ctx context.Context, r *rejection) error {
 	if err := c.page(ctx, b.String()); err != nil {
 		return err
 	}
-	if len(r.Errors) == 0 {
+	if r.Message == "" || r.Message[0] < '0' || r.Message[0] > '9' { // not how many there are
 		return errors.New(r.Message)
 	}
 	return fmt.Errorf("the candidate has %s, and is not in force", r.Message)

@@ -579,3 +579,14 @@ func TestBrokerPasswordStays(t *testing.T) {
 		}
 	}
 }
+
+// What is in the way of any candidate is told once, as it is.
+func TestCommitRefused(t *testing.T) {
+	b := newMemoryBox(t, vanState)
+	b.refuses = `version 8 is in force until its commit "local-8" is confirmed`
+	s := configuring(t, b)
+	s.do("set device hostname van-4", "# ")
+	if got, want := s.answered("commit", "# "), "Version 8 is in force until its commit \"local-8\" is confirmed.\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

@@ -32,11 +32,12 @@ type memoryBox struct {
 	pending   map[string]any
 	comments  []string
 
-	user   string                     // who asks, for by
-	faults func(state string) []fault // of a candidate; nil: none
-	how    func(confirm int) string   // explicit, session or "" for a commit; nil: by confirm
-	asked  []string                   // names of requests
-	hook   func(name string)          // called before a request is carried out, without the lock
+	user    string                     // who asks, for by
+	refuses string                     // whatever the candidate is
+	faults  func(state string) []fault // of a candidate; nil: none
+	how     func(confirm int) string   // explicit, session or "" for a commit; nil: by confirm
+	asked   []string                   // names of requests
+	hook    func(name string)          // called before a request is carried out, without the lock
 }
 
 var _ Client = (*memoryBox)(nil)
@@ -284,6 +285,9 @@ func (b *memoryBox) rejected() any {
 	} else if b.base != b.version {
 		message := fmt.Sprintf("the candidate was begun on version %d, and version %d is in force now (fleet)", b.base, b.version)
 		return map[string]any{"code": 409, "message": message, "current_version": b.version, "errors": []fault{{"/base_version", message}}}
+	}
+	if b.refuses != "" {
+		return map[string]any{"code": 409, "message": b.refuses, "errors": []fault{{"/version", b.refuses}}}
 	}
 	if b.faults == nil {
 		return nil
