@@ -128,6 +128,36 @@ func TestBundleHoldsNoSecret(t *testing.T) {
 	})
 }
 
+// Who types the password where the name belongs, and fails, has told it to
+// nobody: neither the fleet, nor the log, nor who gets the bundle.
+func TestNameOfFailedLoginIsNotTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b *box
+		b = startBox(t, "", func(o *Options) {
+			o.LogTail = func(int) []string { return strings.Split(b.log.String(), "\n") }
+		})
+		first, by := b.firstPassword(t), control.Caller{UID: 7, PID: 8}
+		for _, password := range []string{"", "anna", "x"} {
+			if status, _ := b.loginAs(t, by, first, password); status != 401 {
+				t.Fatalf("login: %d", status)
+			}
+			time.Sleep(10 * time.Second)
+		}
+		told := b.eventsOf(t, "login_failed")
+		if len(told) != 3 || field(t, told[2], "data", "line") != "ttyS1" || field(t, told[2], "data", "failures") != 3.0 {
+			t.Errorf("events %v", told)
+		}
+		_, answer := b.local(by, "support-bundle", `{}`)
+		files, _ := unpacked(t, answer)
+		files["what is published"], files["the log"] = b.fleet.everything(), b.log.String()
+		for name, body := range files {
+			if i := strings.Index(body, first); i >= 0 {
+				t.Errorf("%s tells the password: ...%s...", name, body[max(0, i-200):min(len(body), i+60)])
+			}
+		}
+	})
+}
+
 // However much there is to tell, a bundle has its size, and says what was cut;
 // for the fleet it is smaller.
 func TestBundleIsBounded(t *testing.T) {

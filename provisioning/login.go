@@ -158,7 +158,7 @@ func (a *Agent) logIn(ctx context.Context, c *call) (any, error) {
 	p := l.password
 	l.mu.Unlock()
 	if len(data.Password) > 4*maxPassword || !p.matches(data.Password) {
-		return nil, a.loginFailed(data.Name, data.Line, *c.by)
+		return nil, a.loginFailed(data.Line, *c.by)
 	}
 	if p.First != "" {
 		a.settlePassword(password{Hash: newHash(data.Password, passwordCost).String()})
@@ -204,8 +204,9 @@ func (l *login) begin(name, line string, uid int) (token string) {
 	return token
 }
 
-// loginFailed makes the next attempt wait: 1 s, 2 s, 4 s and so on.
-func (a *Agent) loginFailed(name, line string, by control.Caller) error {
+// loginFailed makes the next attempt wait: 1 s, 2 s, 4 s and so on. The name
+// that was typed is told nowhere: it may be the password, typed a line too early.
+func (a *Agent) loginFailed(line string, by control.Caller) error {
 	l := &a.login
 	l.mu.Lock()
 	l.failures++
@@ -218,10 +219,10 @@ func (a *Agent) loginFailed(name, line string, by control.Caller) error {
 	}
 	l.mu.Unlock()
 	if tell {
-		data := audit(name, line, by)
+		data := audit("", line, by)
 		data["failures"] = failures
 		a.event(config.SeverityWarning, "login_failed", "console",
-			fmt.Sprintf("a wrong password for the console, as %s: %d in a row", name, failures), data)
+			fmt.Sprintf("a wrong password for the console: %d in a row", failures), data)
 	}
 	return &refused{code: 401, message: "this is not the password", data: retryAfter(wait)}
 }
