@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"sluice/device/control"
+	"sluice/relay/relaytest"
 	"sluice/test/harness"
 )
 
@@ -72,16 +72,6 @@ func (v visitor) document(name string) map[string]any {
 	return d
 }
 
-func freeUDP(t *testing.T) int {
-	t.Helper()
-	c, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	return c.LocalAddr().(*net.UDPAddr).Port
-}
-
 // Somebody comes with the first password, writes a candidate, commits it, asks
 // why it does not work, takes a bundle home, and leaves the box as it was made:
 // over the socket of the whole daemon.
@@ -116,7 +106,7 @@ func TestVisit(t *testing.T) {
 	}
 
 	// One flow refuses the other for its passphrase.
-	in, other := freeUDP(t), freeUDP(t)
+	in, other := relaytest.FreePort(t), relaytest.FreePort(t)
 	document := json.RawMessage(fmt.Sprintf(`{"schema":"sluice.config/v1","state":{"flows":[
 		{"id":"a","name":"A","inputs":[{"id":"i","protocol":"RTP","rtp":{"port":%d}}],
 		 "outputs":[{"id":"call","name":"Call","protocol":"SRT","srt":{"mode":"caller","destinations":[{"host":"127.0.0.1","port":%d}],"passphrase":"planted-wrong-one"}}]},
@@ -139,7 +129,7 @@ func TestVisit(t *testing.T) {
 	eventually(t, "it is told why the call is refused", func() bool {
 		_, why := v.ask("output-explain", map[string]any{"flow": "a", "output": "call"})
 		text, _ = why["text"].(string)
-		return strings.HasPrefix(text, "call is rejected: ")
+		return strings.HasPrefix(text, "a/call is rejected: ")
 	})
 	if !strings.Contains(text, "; nothing comes to the input i, lan0 is ready on lo") {
 		t.Errorf("why: %s", text)
