@@ -151,6 +151,14 @@ func (in *input) next(ctx context.Context, within time.Duration) (key, error) {
 	}
 }
 
+// unread puts keys before those that were typed and not yet used.
+func (in *input) unread(keys []key) {
+	in.mu.Lock()
+	in.keys = append(keys, in.keys...)
+	in.mu.Unlock()
+	signal(in.arrived)
+}
+
 // discard forgets what was typed ahead.
 func (in *input) discard() {
 	in.mu.Lock()

@@ -87,27 +87,38 @@ func (s *session) silence(ctx context.Context) error {
 // errSilence ends a login that does not come about.
 var errSilence = errors.New("no login")
 
-// login asks for name and password.
+// login asks for name and password. After a refusal it asks for the password
+// alone: what was typed ahead meanwhile may be one, and must not be shown.
 func (s *session) login(ctx context.Context) error {
-	for range maxLogins {
-		name, err := s.ask(ctx, "login", "")
+	name := ""
+	for refusals, empty := 0, 0; refusals < maxLogins && empty < maxLogins; {
+		if name == "" {
+			var err error
+			switch name, err = s.ask(ctx, "login", ""); {
+			case err != nil:
+				return err
+			case name == "":
+				empty++
+				continue
+			case name == resetLogin:
+				if err := s.factoryReset(ctx); err != nil {
+					s.tell(err)
+					if isFatal(err) || ctx.Err() != nil {
+						return err
+					}
+				}
+				return errInterrupt // of the login: there was no wrong one
+			}
+		}
+		password, err := s.secret(ctx, "password")
 		switch {
 		case err != nil:
 			return err
-		case name == "":
+		case password == "": // it is another name
+			name = ""
+			empty++
+			s.in.discard()
 			continue
-		case name == resetLogin:
-			if err := s.factoryReset(ctx); err != nil {
-				s.tell(err)
-				if isFatal(err) || ctx.Err() != nil {
-					return err
-				}
-			}
-			return errInterrupt // of the login: there was no wrong one
-		}
-		password, err := s.secret(ctx, "password")
-		if err != nil {
-			return err
 		}
 		err = s.authenticate(ctx, name, password)
 		if err == nil {
@@ -115,9 +126,10 @@ func (s *session) login(ctx context.Context) error {
 			s.print("\n")
 			return nil
 		}
-		if err := s.refused(ctx, err); err != nil {
+		if err := s.refused(ctx, err, name); err != nil {
 			return err
 		}
+		refusals++
 	}
 	return errSilence
 }
@@ -136,7 +148,9 @@ func (s *session) authenticate(ctx context.Context, name, password string) error
 }
 
 // refused tells why there is no login, and waits as long as the daemon says.
-func (s *session) refused(ctx context.Context, err error) error {
+// What is typed meanwhile is for the next password; the name once more, as some
+// are used to begin with it, is not.
+func (s *session) refused(ctx context.Context, err error, name string) error {
 	s.printf("%s\n", sentence(err.Error()))
 	var r *refusal
 	if !errors.As(err, &r) {
@@ -151,18 +165,38 @@ func (s *session) refused(ctx context.Context, err error) error {
 	wait := min(time.Duration(data.Seconds*float64(time.Second)), maxWait)
 	s.printf("The next try is possible in %s.\n", lasting(wait))
 	end := time.Now().Add(wait)
+	var ahead []key
 	for {
+		if !time.Now().Before(end) { // also where somebody types on and on
+			s.lastKey = time.Now()
+			s.in.unread(afterName(ahead, name))
+			return nil
+		}
 		k, err := s.in.next(ctx, time.Until(end))
 		switch {
 		case errors.Is(err, errTimeout):
-			s.lastKey = time.Now()
-			return nil
 		case err != nil:
 			return err
 		case k == keyInterrupt, k == keyEOF:
 			return errInterrupt
+		case len(ahead) < maxKeys:
+			ahead = append(ahead, k)
 		}
 	}
+}
+
+// afterName is what was typed after a line that is the name, or all.
+func afterName(keys []key, name string) []key {
+	line := []rune(name)
+	if len(keys) <= len(line) || keys[len(line)] != keyEnter {
+		return keys
+	}
+	for i, r := range line {
+		if keys[i] != key(r) {
+			return keys
+		}
+	}
+	return keys[len(line)+1:]
 }
 
 func (s *session) logout(ctx context.Context) {

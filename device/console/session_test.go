@@ -62,14 +62,17 @@ func TestRefusedLogins(t *testing.T) {
 		s := sit(t, Options{Client: f, Login: true})
 		s.send("\r")
 		begin := time.Now()
+		s.expect("login: ")
+		s.send("anna\r")
 		for range maxLogins {
-			s.expect("login: ")
-			s.send("anna\r")
 			s.expect("password: ")
 			s.send("wrong\r")
 			s.expect("Name and password do not fit.\r\nThe next try is possible in 4s.\r\n")
-			s.send("typed meanwhile\r")
+			if got := s.still(); got != "" {
+				t.Errorf("before the wait is over it says %q", got)
+			}
 		}
+		s.send("typed meanwhile\r")
 		time.Sleep(5 * time.Second)
 		if got := s.still(); got != "" {
 			t.Errorf("after %d failures it says %q", maxLogins, got)
@@ -79,6 +82,53 @@ func TestRefusedLogins(t *testing.T) {
 		}
 		s.login() // nobody is locked out
 	})
+}
+
+// Who types on after a wrong password is not shown what he types, and it is not
+// lost: the password is asked for again, for the same name.
+func TestTypedAfterRefusal(t *testing.T) {
+	for ahead, end := range map[string]string{
+		"battery staple\r":           "\r\npassword: \r\n\r\n",
+		"anna\rbattery staple\r":     "\r\npassword: \r\n\r\n", // from habit
+		"anna":                       "\r\npassword: ",
+		"battery\rbattery staple\r":  "\r\npassword: \r\n\r\n",
+		"\rbattery staple\r":         "\r\npassword: \r\nlogin: ",
+		"annabattery staple\r\rbatt": "\r\npassword: \r\nlogin: ",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := stageBox(t)
+			f.wait = 4
+			s := sit(t, Options{Client: f, Login: true})
+			s.send("\r")
+			s.expect("login: ")
+			s.send("anna\r")
+			s.expect("password: ")
+			s.send("wrong\r")
+			s.expect("The next try is possible in 4s.")
+			s.send(ahead)
+			time.Sleep(9 * time.Second) // two waits
+			got := s.still()
+			if i := strings.Index(got, "van-3> "); i >= 0 {
+				got = got[:i]
+			}
+			if !strings.HasSuffix(got, end) || strings.Contains(got, "batt") || strings.Contains(got, "anna") {
+				t.Errorf("%q: on the screen is %q, want it to end in %q", ahead, got, end)
+			}
+			if strings.HasSuffix(end, "password: ") {
+				s.send("\x15")
+			}
+			if !strings.HasSuffix(end, "\r\n") { // a wrong name is mended, or the password given
+				if strings.HasSuffix(end, "password: ") {
+					s.send("\r")
+					s.expect("login: ")
+				}
+				s.send("anna\r")
+				s.expect("password: ")
+				s.send("battery staple\r")
+				s.expect("> ")
+			}
+		})
+	}
 }
 
 // A line that echoes makes no storm of logins, and comes back to silence by
