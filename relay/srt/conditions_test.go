@@ -52,6 +52,7 @@ const (
 // to it. The sender calls.
 func TestConditions(t *testing.T) {
 	relaytest.TakesSeconds(t)
+	relaytest.EmulatorIsSlow(t, "what is lost is sent again in time, or not")
 	t.Parallel()
 	wanted, limit := uint64(1000), 2*patience
 	if longTest() {

@@ -12,6 +12,7 @@ import (
 // The stream is thin: it is the number that counts.
 func TestCrowd(t *testing.T) {
 	relaytest.TakesSeconds(t)
+	relaytest.EmulatorIsSlow(t, "200 viewers in one process")
 	t.Parallel()
 	const crowd, each = 200, 50
 	out := runOutput(t, listenerConfig(), endpoint.Access{Max: crowd}, generated{every: 40 * time.Millisecond}.live(t))

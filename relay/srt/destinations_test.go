@@ -141,6 +141,7 @@ func TestBoth(t *testing.T) {
 // killed, until that is back.
 func TestBackup(t *testing.T) {
 	relaytest.TakesSeconds(t)
+	relaytest.EmulatorIsSlow(t, "it judges how soon the second takes over")
 	t.Parallel()
 	ports := [2]int{relaytest.FreePort(t), relaytest.FreePort(t)}
 	untouched := countAt(t, ports[1])

@@ -55,6 +55,7 @@ func (s *stopwatch) quick(t *testing.T, of int) time.Duration {
 // what it was set to, and what is lost is made good to the end.
 func TestDrift(t *testing.T) {
 	relaytest.TakesSeconds(t)
+	relaytest.EmulatorIsSlow(t, "it judges milliseconds")
 	t.Parallel()
 	const latency = 2 * time.Second
 	const wanted = latency + oneWay

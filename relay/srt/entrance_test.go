@@ -76,6 +76,7 @@ func TestMaxViewers(t *testing.T) {
 
 func TestAllow(t *testing.T) {
 	relaytest.TakesSeconds(t)
+	relaytest.EmulatorIsSlow(t, "its streams wait there for longer than a refusal may take")
 	t.Parallel()
 	out := runOutput(t, listenerConfig(), anyone, live(t))
 	port := out.port(t)

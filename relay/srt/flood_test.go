@@ -103,6 +103,7 @@ func heap() uint64 {
 // its viewer loses nothing, another one gets in meanwhile, and memory,
 // goroutines and the log do not grow.
 func TestFloods(t *testing.T) {
+	relaytest.TakesSeconds(t)
 	relaytest.EmulatorIsSlow(t, "a flood leaves the viewer no time")
 	const most, ports = 50_000, 64 // of each kind
 	out := runOutput(t, keyed(listenerConfig(), 128), endpoint.Access{Max: 16}, live(t))
