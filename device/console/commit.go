@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"unicode/utf8"
 
@@ -29,6 +30,7 @@ type acceptance struct {
 }
 
 type rejection struct {
+	Code    int     `json:"code"`
 	Message string  `json:"message"`
 	Current uint64  `json:"current_version"`
 	Errors  []fault `json:"errors"`
@@ -94,10 +96,13 @@ func (c *candidate) rejected(ctx context.Context, r *rejection) error {
 	if err := c.page(ctx, b.String()); err != nil {
 		return err
 	}
-	if r.Message == "" || r.Message[0] < '0' || r.Message[0] > '9' { // not how many there are
-		return errors.New(r.Message)
+	switch counted := r.Message != "" && r.Message[0] >= '0' && r.Message[0] <= '9'; {
+	case counted: // how many there are
+		return fmt.Errorf("the candidate has %s, and is not in force", r.Message)
+	case r.Code != 0 && r.Code != http.StatusBadRequest: // the box does not, whatever is in it
+		return fmt.Errorf("the candidate is not in force: %s", r.Message)
 	}
-	return fmt.Errorf("the candidate has %s, and is not in force", r.Message)
+	return errors.New(r.Message)
 }
 
 // commit puts the candidate in force. With minutes it goes back by itself,

@@ -586,7 +586,7 @@ func TestCommitRefused(t *testing.T) {
 	b.refuses = `version 8 is in force until its commit "local-8" is confirmed`
 	s := configuring(t, b)
 	s.do("set device hostname van-4", "# ")
-	if got, want := s.answered("commit", "# "), "Version 8 is in force until its commit \"local-8\" is confirmed.\n"; got != want {
+	if got, want := s.answered("commit", "# "), "The candidate is not in force: version 8 is in force until its commit \"local-8\"\n  is confirmed.\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
