@@ -227,7 +227,7 @@ func (a *Agent) commitCandidate(ctx context.Context, c *call) (any, error) {
 	}
 	v := verdict{accepted: a.unchanged(d)}
 	if v.accepted == nil {
-		v = a.applyLocal(ctx, d.document.Document(), *c.by, localCommit{ConfirmS: data.ConfirmS, Comment: data.Comment, Base: &d.base})
+		v = a.applyLocal(ctx, d.document.Document(), *c.by, localCommit{ConfirmS: data.ConfirmS, Comment: data.Comment, Base: &d.base, Draft: d.revision})
 	}
 	if v.rejected != nil {
 		return map[string]*config.Rejected{"rejected": v.rejected}, nil
@@ -243,6 +243,33 @@ func (a *Agent) commitCandidate(ctx context.Context, c *call) (any, error) {
 		a.log.Error("the candidate stays though it is in force", "error", err)
 	}
 	return map[string]*config.Accepted{"accepted": v.accepted}, nil
+}
+
+// candidateBack makes what was committed from the candidate, and goes back, the
+// candidate again, unless another was begun since. It is done before anything
+// else of going back is stored: whoever finds the commit gone finds this too.
+func (a *Agent) candidateBack(ctx context.Context, p pending) {
+	if p.Draft == 0 {
+		return // it was no candidate
+	}
+	document, err := config.ReadDraft(p.Record.Document)
+	if err != nil {
+		a.log.Error("what went back is not the candidate again", "version", p.Record.Version, "error", err)
+		return
+	}
+	_ = a.candidate.inTurn(context.WithoutCancel(ctx), func(now draft) error {
+		if now.document != nil && now.revision != p.Draft {
+			return nil
+		}
+		next := draft{revision: now.revision + 1, document: document, by: p.Record.By, base: p.Base}
+		err := a.keepCandidate(next)
+		if err != nil { // better until the next start than not at all
+			a.candidate.mu.Lock()
+			a.candidate.now = next
+			a.candidate.mu.Unlock()
+		}
+		return err
+	})
 }
 
 func isControl(r rune) bool { return r < ' ' || r == 0x7f }

@@ -152,6 +152,7 @@ func TestCandidateWithFaults(t *testing.T) {
 		if got := b.inForce.Load().origin; got != config.OriginFactory {
 			t.Errorf("not confirmed, and in force: %s", got)
 		}
+		b.local(by, "candidate-discard", `{}`) // it went back
 		for _, data := range []string{`{"revision":0}`, `{"document":{}}`, `{"revision":0,"document":[]}`, `{"revision":-1,"document":{}}`, `{"revision":0,"document":{},"x":1}`, `{"revision":0,"document":{"secrets":{"a":{"set":true}}}}`} {
 			if status, answer := b.local(by, "candidate-put", data); status != 400 {
 				t.Errorf("%s: %d %s", data, status, answer)

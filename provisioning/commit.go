@@ -180,6 +180,7 @@ func (a *Agent) goBack(ctx context.Context, why, by string) {
 	c := a.commit.now
 	a.commit.end(c.pending, false, why)
 	a.commit.set(nil)
+	a.candidateBack(ctx, c.pending)
 	remembered := a.remember(c.Record)
 	back := *c.before
 	back.desired = a.inForce.Load().desired

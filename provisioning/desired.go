@@ -48,10 +48,15 @@ type localCommit struct {
 	Check    bool   // only to be told what is wrong with it
 	// Base is the version that the candidate was begun on; nil: it is none.
 	Base *uint64
+	// Draft is the revision of the candidate; 0: it is none.
+	Draft uint64
 }
 
 // An author is who a document comes from.
-type author struct{ origin, by, comment string }
+type author struct {
+	origin, by, comment string
+	draft               uint64 // revision of the candidate that he committed; 0: it was none
+}
 
 // A verdict is the answer to a document: one of the two.
 type verdict struct {
@@ -95,7 +100,7 @@ func (a *Agent) processEdit(ctx context.Context, e *edit) (applied bool) {
 	}
 	before := a.inForce.Load().document
 	name, line := a.who(e.by)
-	who := author{config.OriginLocal, name, clipped(e.commit.Comment, maxComment)}
+	who := author{origin: config.OriginLocal, by: name, comment: clipped(e.commit.Comment, maxComment), draft: e.commit.Draft}
 	if name == "" {
 		who.by = a.called(e.by)
 	}
@@ -264,6 +269,7 @@ func (a *Agent) apply(ctx context.Context, document *config.Document, from autho
 		By: next.by, Comment: next.comment, Owned: next.owned,
 	}
 	if c := a.needsCommit(next); c != nil {
+		c.Draft, c.Base = from.draft, a.inForce.Load().version()
 		return a.begin(ctx, c, next, record)
 	}
 	if err := a.o.Store.Save(record); err != nil {

@@ -1,6 +1,7 @@
 package provisioning
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -28,6 +29,8 @@ type pending struct {
 	ConfirmBy   time.Time    `json:"confirm_by"`
 	ClientToken string       `json:"client_token,omitempty"`
 	Record      store.Record `json:"record"`
+	Draft       uint64       `json:"draft,omitempty"` // revision of the candidate that it was; 0: none
+	Base        uint64       `json:"base,omitempty"`  // version that is in force again if it goes back
 }
 
 // A rolledBack document is not tried again.
@@ -157,6 +160,7 @@ func (a *Agent) recallCommits() *pending {
 		a.forgetPending() // it was confirmed
 		return nil
 	}
+	a.candidateBack(context.Background(), p)
 	if a.remember(p.Record) {
 		a.forgetPending()
 	}
