@@ -21,6 +21,9 @@ type node struct {
 	check func(value string) error
 	// refuse says why a word is none of those below; nil: that it is not there.
 	refuse func(value string) error
+	// elsewhere refuses words of another place, before they are taken for the
+	// beginning of one of this; nil: none.
+	elsewhere func(word string) error
 	// rest takes all further words too, each as an argument of its own.
 	rest bool
 	// short tells that the beginning of the word means it also where a longer
@@ -87,6 +90,11 @@ func (n *node) step(ctx context.Context, w word) (*node, error) {
 			return c, nil
 		case strings.HasPrefix(c.word, w.text):
 			matches = append(matches, c)
+		}
+	}
+	if n.elsewhere != nil && !w.quoted {
+		if err := n.elsewhere(w.text); err != nil {
+			return nil, err
 		}
 	}
 	switch {

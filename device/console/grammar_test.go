@@ -169,3 +169,31 @@ func TestShowOutputIsShort(t *testing.T) {
 		t.Errorf("ou is %v, %v", n, err)
 	}
 }
+
+// What belongs to configure is said to, and is no short form of another word.
+func TestWordsOfConfigure(t *testing.T) {
+	b := newMemoryBox(t, vanState)
+	s := configuring(t, b)
+	s.do("exit", "> ")
+	at := len("van-3> ")
+	for _, line := range []string{
+		"set", "set device hostname van-4", "delete flows stage", "edit flows stage", "compare", "check", "commit",
+		"commit confirmed 5", "rollback 1", "rebase", "discard",
+	} {
+		word, _, _ := strings.Cut(line, " ")
+		want := strings.Repeat(" ", at) + "^\n\"" + word + "\" belongs to configure: type configure first.\n"
+		if got := s.answered(line, "> "); got != want {
+			t.Errorf("%s: %q, want %q", line, got, want)
+		}
+	}
+	s.do("configure", "# ") // where run has them not either
+	if got := s.answered("run set", "# "); !strings.HasSuffix(got, "There is no set here: type ? to see what there is.\n") {
+		t.Errorf("run set: %q", got)
+	}
+	s.do("exit", "> ")
+	s.send("setu\r")
+	s.expect("Name of this box")
+	if len(b.asked) > 0 {
+		t.Errorf("asked %v", b.asked)
+	}
+}

@@ -8,7 +8,7 @@ import (
 
 // operational is the grammar of the prompt after the login.
 func (s *session) operational() *node {
-	root := &node{nodes: []*node{
+	root := &node{elsewhere: ofConfigure, nodes: []*node{
 		s.showNode(),
 		{word: "explain", help: "why something is as it is", nodes: []*node{
 			{word: "output", help: "an output", nodes: []*node{
@@ -27,6 +27,16 @@ func (s *session) operational() *node {
 		&node{word: "logout", help: "end this session", run: leave},
 		&node{word: "exit", help: "end this session", run: leave})
 	return root
+}
+
+// ofConfigure refuses what somebody types who forgot to begin with configure:
+// set is not a short setup.
+func ofConfigure(word string) error {
+	switch word {
+	case "set", "delete", "edit", "compare", "check", "commit", "rollback", "rebase", "discard":
+		return fmt.Errorf("%q belongs to configure: type configure first", word)
+	}
+	return nil
 }
 
 // terminalNode is what to say to a terminal that differs from VT100 of 80 by 24.
