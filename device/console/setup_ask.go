@@ -63,6 +63,9 @@ func (w *wizard) one(ctx context.Context, q *question) error {
 	}
 	for {
 		answer, err := w.answer(ctx, q)
+		if errors.Is(err, errHelped) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -88,6 +91,10 @@ func (w *wizard) one(ctx context.Context, q *question) error {
 	}
 }
 
+// errHelped is the answer ? with Enter after it, which is no yes to what is
+// proposed.
+var errHelped = errors.New("help was asked for")
+
 // answer reads one: what was given before, or is proposed, is in brackets.
 func (w *wizard) answer(ctx context.Context, q *question) (string, error) {
 	if q.secret {
@@ -102,11 +109,20 @@ func (w *wizard) answer(ctx context.Context, q *question) (string, error) {
 		prompt = q.text() + " [" + proposed + "]: "
 	}
 	r := reading{prompt: clean(prompt)}
+	helped := false
 	if !w.script {
-		r.complete = func(line string, pos int, k key) (string, int, string) { return w.complete(q, line, pos, k) }
+		r.complete = func(line string, pos int, k key) (string, int, string) {
+			if k == '?' && line == "" {
+				helped = true
+			}
+			return w.complete(q, line, pos, k)
+		}
 	}
 	answer, err := w.question(ctx, r)
-	if answer = strings.TrimSpace(answer); answer == "" {
+	if answer = strings.TrimSpace(answer); answer == "" && helped && err == nil {
+		return "", errHelped
+	}
+	if answer == "" {
 		answer = proposed
 	}
 	return answer, err

@@ -483,6 +483,33 @@ func TestSetupRoles(t *testing.T) {
 	s.expect("> ")
 }
 
+// Who types ? with Enter has asked for help, and has not said yes.
+func TestSetupHelpWithEnter(t *testing.T) {
+	for _, terminal := range []string{"dumb", "vt100"} {
+		b := newMemoryBox(t, `{}`)
+		b.change(func() { b.documents["info"] = `{"interfaces": []}` })
+		s := sit(t, Options{Client: b, Name: "anna", Now: func() time.Time { return b.now }})
+		s.expect("> ")
+		s.do("terminal "+terminal, "> ")
+		s.send("setup\r")
+		for _, ask := range []string{"Name of this box [van-3]", "Time servers [none]", "Fleet broker [none]", "Set up a flow [yes]", "Put it in force [yes]"} {
+			s.expect(ask + ": ")
+			s.send("?")
+			s.expect(ask + ": ") // after the help
+			s.send("\r")
+			s.expect(ask + ": ")
+			if ask == "Set up a flow [yes]" {
+				s.send("no")
+			}
+			s.send("\r")
+		}
+		s.expect("Version 8 is in force")
+		if got := strings.Join(b.asked, " "); got != "candidate-put candidate-commit" {
+			t.Errorf("asked %s", got)
+		}
+	}
+}
+
 func TestFlowID(t *testing.T) {
 	for name, want := range map[string]string{
 		"Main stage": "main-stage", " -- ": "flow", "도시": "flow", "A/B  7": "a-b-7",
