@@ -430,6 +430,7 @@ func (s *broadcaster) overrun(good *watcher) {
 // a key frame, and is let go in the end; another one loses nothing.
 func TestSlowPlayer(t *testing.T) {
 	relaytest.TakesSeconds(t)
+	relaytest.EmulatorIsSlow(t, "the good player is too slow there as well")
 	t.Parallel()
 	r := newRig(t)
 	r.flow.SetLimits(flow.Limits{Retain: 50 * time.Millisecond, MaxBytes: 3 << 20, Entry: true})
