@@ -170,7 +170,8 @@ type inForce struct {
 	document *config.Document
 	digest   string // of the document as it was received
 	origin   string
-	desired  uint64 // version of the newest document that was seen, in force or not
+	desired  uint64 // version of the document that was answered last, in force or not
+	wentBack bool   // that one went back
 
 	receivedAt time.Time
 	by         string   // who made it, where it was made at the box

@@ -183,7 +183,7 @@ func (a *Agent) goBack(ctx context.Context, why, by string) {
 	a.candidateBack(ctx, c.pending)
 	remembered := a.remember(c.Record)
 	back := *c.before
-	back.desired = a.inForce.Load().desired
+	back.desired, back.wentBack = c.Record.Version, true
 	a.enforce(ctx, &back, hostTime)
 	if remembered {
 		a.forgetPending()
@@ -231,7 +231,7 @@ func (a *Agent) mayFollow(e envelope, digest string, same bool) *verdict {
 			Pointer: "/version", Code: faultConflict,
 			Message: fmt.Sprintf("version %d went back because it was not confirmed, and is not tried again: publish a higher version", e.Version),
 		}
-		return &verdict{rejected: a.rejection(e, codeConflict, f.Message, f)}
+		return &verdict{rejected: a.rejection(e, codeConflict, f.Message, f), wentBack: true}
 	}
 	return nil
 }

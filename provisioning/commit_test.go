@@ -254,7 +254,7 @@ func TestCommitGoesBack(t *testing.T) {
 				b.saysIs(t, "7 rolled_back 8 a")
 				b.stop()
 				b = startBox(t, b.dir, nil)
-				b.saysIs(t, "7 rolled_back 7 a")
+				b.saysIs(t, "7 rolled_back 8 a")
 				b.publishLater(committed(8, "b"))
 				b.answersAre(t, "409 8 t8")
 				b.saysIs(t, "7 rolled_back 8 a")
@@ -264,6 +264,34 @@ func TestCommitGoesBack(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The status says of the desired version that it went back, and of no other:
+// whatever was answered last.
+func TestRolledBackIsOfTheDesiredVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := startBox(t, "", nil)
+		b.publish(document(7, "a", ""))
+		b.publishLater(committed(8, "b"))
+		time.Sleep(time.Second)
+		b.publishLater(document(6, "old", "")) // refused while 8 is pending
+		b.saysIs(t, "8 pending_confirm 6 b")
+		time.Sleep(time.Minute)
+		b.saysIs(t, "7 rolled_back 8 a")
+		for _, step := range []struct{ document, want string }{
+			{strings.Replace(document(9, "c", ""), `"port":9100`, `"port":0`, 1), "7 applied 9 a"}, // 400
+			{committed(8, "b"), "7 rolled_back 8 a"},
+			{strings.Replace(document(8, "c", ""), `"port":9100`, `"port":0`, 1), "7 applied 8 a"}, // 400, and another 8
+			{committed(8, "b"), "7 rolled_back 8 a"},
+			{document(7, "c", ""), "7 applied 7 a"}, // 409
+			{committed(8, "b"), "7 rolled_back 8 a"},
+			{document(7, "a", ""), "7 applied 7 a"}, // unchanged
+			{document(8, "c", ""), "8 applied 8 c"},
+		} {
+			b.publishLater(step.document)
+			b.saysIs(t, step.want)
+		}
+	})
 }
 
 func TestLocalCommits(t *testing.T) {

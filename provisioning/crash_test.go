@@ -177,7 +177,7 @@ func TestPowerCutInTheWindow(t *testing.T) {
 				b.stop()
 				b = startBox(t, b.dir, nil)
 				b.answersAre(t) // it was told
-				b.saysIs(t, "7 rolled_back 7 a")
+				b.saysIs(t, "7 rolled_back 8 a")
 			})
 		})
 	}

@@ -66,6 +66,8 @@ type verdict struct {
 	inForce bool
 	// answeredLater tells that the fleet is told once a commit has ended.
 	answeredLater bool
+	// wentBack tells that the document is refused because it went back before.
+	wentBack bool
 }
 
 // processDesired decides on a document of the fleet, and tells whether it
@@ -82,8 +84,9 @@ func (a *Agent) processDesired(ctx context.Context, raw []byte) (applied bool) {
 	case v.rejected != nil:
 		seen = v.rejected.Version
 	}
-	if f := *a.inForce.Load(); seen != 0 && f.desired != seen {
-		f.desired = seen
+	f := *a.inForce.Load()
+	if seen != 0 && !v.inForce && (f.desired != seen || f.wentBack != v.wentBack) {
+		f.desired, f.wentBack = seen, v.wentBack
 		a.inForce.Store(&f)
 	}
 	a.report()

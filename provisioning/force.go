@@ -51,9 +51,9 @@ func (a *Agent) restore(ctx context.Context) error {
 		a.event(config.SeverityError, "store_fallback", "store",
 			fmt.Sprintf("what was stored last cannot be used: %s", instead), map[string]any{"version": f.version()})
 	}
-	if gone != nil && gone.Record.Version > f.desired {
+	if g := a.commit.gone; len(g) > 0 && g[0].Version > f.version() {
 		back := *f
-		back.desired = gone.Record.Version
+		back.desired, back.wentBack = g[0].Version, true
 		f = &back
 	}
 	// Media first: what the host is to be like may take it seconds.

@@ -16,7 +16,7 @@ func (a *Agent) report() {
 	switch {
 	case a.commit.now != nil:
 		status = config.StatusPendingConfirm
-	case a.commit.highest() > f.version():
+	case f.wentBack:
 		status = config.StatusRolledBack
 	case a.network.trouble() != "", !r.Time.Before(a.health.appliedAt) && degraded(r):
 		status = config.StatusDegraded
