@@ -16,6 +16,6 @@ func (c *command) hostUpdate() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&u.Dir, "dir", system.HostDir, "`directory` of orders and progress")
 	f.StringVar(&u.Bundle, "bundle", "/var/lib/sluice/update.raucb", "`file` that the daemon downloaded")
-	f.StringVar(&u.Own, "own", "/var/lib/sluice-update", "`directory` of root, on the same file system")
+	f.StringVar(&u.Own, "own", "/var/lib/sluice-update", "`directory` of root alone")
 	return cmd
 }

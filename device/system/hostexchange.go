@@ -88,23 +88,34 @@ func parseRequest(text []byte, k kind) (request, error) {
 	return r, nil
 }
 
-// readPlain returns the content of a file that another user may have put
-// there: only of a plain one that has no other name, and only so much.
-func readPlain(name string) ([]byte, error) {
+// openPlain opens a file that another user may have put there: only a plain one
+// that has no other name.
+func openPlain(name string) (*os.File, error) {
 	// Without O_NONBLOCK a pipe would hold us until somebody writes.
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
+		f.Close()
 		return nil, err
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !info.Mode().IsRegular() || !ok || stat.Nlink != 1 {
+		f.Close()
 		return nil, fmt.Errorf("%s is not a plain file", filepath.Base(name))
 	}
+	return f, nil
+}
+
+// readPlain returns the content of such a file, and only so much.
+func readPlain(name string) ([]byte, error) {
+	f, err := openPlain(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxRequest+1))
 	if err == nil && len(text) > maxRequest {
 		err = fmt.Errorf("%s has more than %d bytes", filepath.Base(name), maxRequest)

@@ -24,7 +24,7 @@ var sequence = regexp.MustCompile(`^[A-Z2-7]{20,40}$`)
 type RootUpdate struct {
 	Dir    string    // HostDir
 	Bundle string    // what was downloaded
-	Own    string    // directory of root alone, on the same file system
+	Own    string    // directory of root alone
 	RAUC   string    // program
 	Log    io.Writer // what RAUC prints
 }
@@ -109,27 +109,27 @@ func (u *RootUpdate) install(ctx context.Context, seq string) error {
 	return nil
 }
 
-// take makes the bundle root's own. A process of the daemon may still have it
-// open: that is why RAUC has to be given bundles that are checked as they are
-// read (format verity).
+// take copies the bundle to where only root can change it, and removes it from
+// where the daemon could.
 func (u *RootUpdate) take(own string) error {
+	from, err := openPlain(u.Bundle)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	defer os.Remove(u.Bundle)
 	if err := os.MkdirAll(u.Own, 0o700); err != nil {
 		return err
 	}
-	if err := os.Rename(u.Bundle, own); err != nil {
+	to, err := os.OpenFile(own, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
 		return err
 	}
-	info, err := os.Lstat(own)
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("it is not a file")
+	n, err := io.Copy(to, io.LimitReader(from, maxBundle+1))
+	if err == nil && n > maxBundle {
+		err = fmt.Errorf("it has more than %d bytes", maxBundle)
 	}
-	if err == nil {
-		err = os.Lchown(own, os.Geteuid(), os.Getegid())
-	}
-	if err == nil {
-		err = os.Chmod(own, 0o600)
-	}
-	if err != nil {
+	if err = errors.Join(err, to.Close()); err != nil {
 		os.Remove(own)
 	}
 	return err
@@ -144,7 +144,7 @@ var (
 // what it says went wrong.
 func (u *RootUpdate) follow(seq string, out io.Reader) (why string) {
 	lines := bufio.NewScanner(out)
-	last := 0
+	last, named := 0, false
 	for lines.Scan() {
 		fmt.Fprintln(u.Log, lines.Text())
 		if m := percentLine.FindStringSubmatch(lines.Text()); m != nil {
@@ -152,8 +152,11 @@ func (u *RootUpdate) follow(seq string, out io.Reader) (why string) {
 				last = p
 				_ = u.tell(updateProgress{Sequence: seq, Percent: p}) // what counts is told at the end
 			}
-		} else if m := lastError.FindStringSubmatch(strings.TrimSpace(lines.Text())); m != nil {
-			why = m[1]
+		} else if line := strings.TrimSpace(lines.Text()); line != "" && !named {
+			why = line // what it says last, where it does not name it
+		}
+		if m := lastError.FindStringSubmatch(strings.TrimSpace(lines.Text())); m != nil {
+			why, named = m[1], true
 		}
 	}
 	_, _ = io.Copy(io.Discard, out) // a line too long ends the scan, and must not stop RAUC

@@ -181,7 +181,7 @@ func TestImageUnits(t *testing.T) {
 	theirs := []string{
 		"systemd-networkd.service", "systemd-resolved.service", "systemd-timesyncd.service",
 		"systemd-networkd-wait-online.service", "rauc-mark-good.service",
-		"sluiced.service", "sluice-host-apply.path", "sluice-console@.service",
+		"sluiced.service", "sluice-host-apply.path", "sluice-update.path", "sluice-console@.service",
 	}
 	found := map[string]bool{}
 	for _, file := range files(t, tree) {

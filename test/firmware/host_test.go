@@ -103,7 +103,7 @@ func TestPresets(t *testing.T) {
 	if out, err := exec.Command(systemctl, "--root="+dir, "preset-all").CombinedOutput(); err != nil {
 		t.Fatalf("systemctl preset-all: %v\n%s", err, out)
 	}
-	want := []string{"multi-user.target.wants/sluiced.service", "paths.target.wants/sluice-host-apply.path", "dev-ttyGS0.device.wants/sluice-console@ttyGS0.service"}
+	want := []string{"multi-user.target.wants/sluiced.service", "paths.target.wants/sluice-host-apply.path", "paths.target.wants/sluice-update.path", "dev-ttyGS0.device.wants/sluice-console@ttyGS0.service"}
 	for _, board := range boards(t) {
 		line := read(t, defconfig(board))
 		for _, file := range []string{tree + "/board/" + board + "/console", tree + "/board/" + board + "/boot.cmd"} {

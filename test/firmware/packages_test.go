@@ -55,7 +55,7 @@ func TestCross(t *testing.T) {
 	}
 	t.Log(out)
 
-	units := []string{service, hostService, hostPath, console, "systemd/tmpfiles.d/sluice.conf", "systemd/sysusers.d/sluice.conf", "systemd/sysctl.d/60-sluice.conf"}
+	units := []string{service, hostService, hostPath, updateService, updatePath, console, "systemd/tmpfiles.d/sluice.conf", "systemd/sysusers.d/sluice.conf", "systemd/sysctl.d/60-sluice.conf"}
 	for _, p := range chosen {
 		for _, name := range programs {
 			static(t, filepath.Join(dist, p.name, name), p.machine)

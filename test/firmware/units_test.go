@@ -17,10 +17,12 @@ import (
 )
 
 const (
-	service     = "systemd/system/sluiced.service"
-	hostService = "systemd/system/sluice-host-apply.service"
-	hostPath    = "systemd/system/sluice-host-apply.path"
-	console     = "systemd/system/sluice-console@.service"
+	service       = "systemd/system/sluiced.service"
+	hostService   = "systemd/system/sluice-host-apply.service"
+	hostPath      = "systemd/system/sluice-host-apply.path"
+	updateService = "systemd/system/sluice-update.service"
+	updatePath    = "systemd/system/sluice-update.path"
+	console       = "systemd/system/sluice-console@.service"
 )
 
 // units returns the units that systemd-analyze can look at which come with a
@@ -55,7 +57,7 @@ func TestUnits(t *testing.T) {
 	t.Parallel()
 	analyze := harness.Need(t, "systemd-analyze", "systemd")
 	found := units(t)
-	for _, unit := range []string{service, hostService, hostPath, console} {
+	for _, unit := range []string{service, hostService, hostPath, updateService, updatePath, console} {
 		if !slices.Contains(found, unit) {
 			t.Fatalf("%s is not there", unit)
 		}
@@ -91,7 +93,7 @@ func TestUnits(t *testing.T) {
 func TestExposure(t *testing.T) {
 	t.Parallel()
 	analyze := harness.Need(t, "systemd-analyze", "systemd")
-	for _, unit := range []string{service, hostService, console} {
+	for _, unit := range []string{service, hostService, updateService, console} {
 		out, err := exec.Command(analyze, "security", "--no-pager", "--offline=true", "--threshold=20", filepath.Join(root, unit)).CombinedOutput()
 		if err != nil {
 			t.Errorf("systemd-analyze security: %v\n%s", err, out)

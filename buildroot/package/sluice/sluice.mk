@@ -38,6 +38,10 @@ define SLUICE_INSTALL_INIT_SYSTEMD
 		$(TARGET_DIR)/usr/lib/systemd/system/sluice-host-apply.path
 	$(INSTALL) -D -m 0644 $(@D)/systemd/system/sluice-host-apply.service \
 		$(TARGET_DIR)/usr/lib/systemd/system/sluice-host-apply.service
+	$(INSTALL) -D -m 0644 $(@D)/systemd/system/sluice-update.path \
+		$(TARGET_DIR)/usr/lib/systemd/system/sluice-update.path
+	$(INSTALL) -D -m 0644 $(@D)/systemd/system/sluice-update.service \
+		$(TARGET_DIR)/usr/lib/systemd/system/sluice-update.service
 	$(INSTALL) -D -m 0644 $(@D)/systemd/system/sluice-console@.service \
 		$(TARGET_DIR)/usr/lib/systemd/system/sluice-console@.service
 	$(INSTALL) -D -m 0644 $(@D)/systemd/networkd.conf.d/60-sluice.conf \
