@@ -92,8 +92,8 @@ func mirror() string {
 // networkd is in systemd's own, and waits for udev. rootNumber counts what they
 // have been: a disk with another one is made anew.
 const (
-	rootPackages = "systemd-sysv,dbus,udev,iproute2,systemd-timesyncd"
-	rootNumber   = 2
+	rootPackages = "systemd-sysv,dbus,udev,iproute2,systemd-timesyncd,rauc-service"
+	rootNumber   = 3
 )
 
 // RootDisk returns the file of a disk with Debian's smallest system that has

@@ -3,7 +3,6 @@ package image
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -41,21 +40,30 @@ func hosted(version int, device, wan string) string {
 // its serial line.
 type HostBox struct {
 	*Machine
-	Line *Line
+	Line  *Line
+	guest Guest
+	lan   Lan
 }
 
 // NewHostBox boots it; conf are the daemon's settings.
 func NewHostBox(t *testing.T, lan Lan, deb, conf string) HostBox {
 	t.Helper()
 	guest := Guest{Arch: AMD64, Root: mountHost, Disks: copyDisks(t, AMD64)[:1], Files: map[string]string{"sluice.deb": deb}}
-	m := guest.Boot(t, AMD64.Distribution(t), "", lan)
-	b := HostBox{m, m.Line(t)}
-	b.Line.Ready(t, patience)
+	b := HostBox{guest: guest, lan: lan}
+	b.Start(t)
 	b.Line.Run(t, patience, "systemctl enable --now systemd-networkd")
 	b.Line.Run(t, patience, fmt.Sprintf("mkdir -p /etc/sluice; printf '%%b' %q >/etc/sluice/sluiced.conf", strings.ReplaceAll(conf, "\n", `\n`)))
 	b.Line.Run(t, patience, "dpkg --force-confold -i /run/sluice.deb")
 	b.Line.Run(t, patience, "systemctl is-active sluiced sluice-host-apply.path")
 	return b
+}
+
+// Start gives it power, and waits for the shell.
+func (b *HostBox) Start(t *testing.T) {
+	t.Helper()
+	b.Machine = b.guest.Boot(t, b.guest.Arch.Distribution(t), "", b.lan)
+	b.Line = b.Machine.Line(t)
+	b.Line.Ready(t, patience)
 }
 
 // Networkd has what networkd's tool says of a NIC, as one text.
@@ -111,22 +119,12 @@ func (b HostBox) Apply(t *testing.T, document string) string {
 // user of the daemon writes is refused, and a restart is one.
 func TestHost(t *testing.T) {
 	Wanted(t, systemd)
-	const packages = "SLUICE_IMAGE_PACKAGE"
-	a := AMD64
-	inside := isolated(t, func() {
-		a.Distribution(t)
-		a.RootDisk(t)
-		t.Setenv(packages, buildPackage(t))
-	})
+	deb, inside := withPackage(t)
 	if !inside {
 		return
 	}
 	lan := NewLan(t)
-	deb, err := os.ReadFile(os.Getenv(packages))
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := NewHostBox(t, lan, string(deb), "device = "+deviceID+"\n")
+	b := NewHostBox(t, lan, deb, "device = "+deviceID+"\n")
 	line := b.Line
 	run := func(command string) string { t.Helper(); return string(line.Run(t, time.Minute, command)) }
 	own := strings.TrimSpace(run("uname -n"))

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -24,6 +25,8 @@ type Guest struct {
 	// Root is a script that mounts a root file system of its own at /root, whose
 	// systemd takes over in place of Start; Serial is a service of it then.
 	Root string
+	// Modules are of the kernel, beside those that every Guest needs.
+	Modules []string
 	// Disks are the files of its disks, vda and so on.
 	Disks []string
 	// Serial is a script whose input and output are the Line. Without one it is
@@ -103,7 +106,7 @@ func (g Guest) Initramfs(t *testing.T, d Distribution, programs, file string) {
 		add("bin/sluicectl", filepath.Join(programs, "sluicectl"))
 	}
 	var order []string
-	for _, m := range d.Modules(t, modules...) {
+	for _, m := range d.Modules(t, slices.Concat(modules, g.Modules)...) {
 		add("lib/modules/"+filepath.Base(m), m)
 		order = append(order, filepath.Base(m))
 	}

@@ -46,23 +46,14 @@ cp /sluice.deb /run/
 // no fleet to ask.
 func TestSystemd(t *testing.T) {
 	Wanted(t, systemd)
-	const packages = "SLUICE_IMAGE_PACKAGE"
 	a := AMD64
-	inside := isolated(t, func() {
-		a.Distribution(t)
-		a.RootDisk(t)
-		t.Setenv(packages, buildPackage(t))
-	})
+	deb, inside := withPackage(t)
 	if !inside {
 		return
 	}
 	lan, b := NewLan(t), startBroker(t)
 	disks := copyDisks(t, a)
-	deb, err := os.ReadFile(os.Getenv(packages))
-	if err != nil {
-		t.Fatal(err)
-	}
-	guest := Guest{Arch: a, Root: fmt.Sprintf(mount, "rw"), Disks: disks, Files: map[string]string{"sluice.deb": string(deb)}}
+	guest := Guest{Arch: a, Root: fmt.Sprintf(mount, "rw"), Disks: disks, Files: map[string]string{"sluice.deb": deb}}
 	began := time.Now()
 	m := guest.Boot(t, a.Distribution(t), "", lan)
 	line := m.Line(t)
@@ -70,8 +61,7 @@ func TestSystemd(t *testing.T) {
 	line.Run(t, patience, "dpkg -i /run/sluice.deb")
 	// Without settings it is ready as well, and has no fleet.
 	line.Run(t, patience, "systemctl is-active sluiced")
-	line.Run(t, time.Minute, fmt.Sprintf("printf '%%b' %q >/etc/sluice/sluiced.conf", strings.ReplaceAll(settings+"apply-every = 100ms\n", "\n", `\n`)))
-	line.Run(t, time.Minute, "echo "+brokerPassword+" >/etc/sluice/broker.password; chown sluice: /etc/sluice/broker.password; chmod 600 /etc/sluice/broker.password")
+	line.configure(t)
 	line.Run(t, patience, "systemctl restart sluiced")
 	b.publish(t, "config/desired", numbered(1))
 	b.awaitReported(t, 1)
@@ -118,6 +108,33 @@ func TestSystemd(t *testing.T) {
 	m.Cut()
 	summarize(t, "%s: a daemon that hung was back after %.1f s, one that was killed after %.1f s; %d power cuts up to version %d; all in %.0f s",
 		systemd, hung.Seconds(), killed.Seconds(), cuts, high, time.Since(began).Seconds())
+}
+
+// withPackage has the test run where its network is its own, and returns our
+// Debian package for the machine; elsewhere it prepares what that needs.
+func withPackage(t *testing.T) (deb string, inside bool) {
+	t.Helper()
+	const name = "SLUICE_IMAGE_PACKAGE"
+	inside = isolated(t, func() {
+		AMD64.Distribution(t)
+		AMD64.RootDisk(t)
+		t.Setenv(name, buildPackage(t))
+	})
+	if !inside {
+		return "", false
+	}
+	text, err := os.ReadFile(os.Getenv(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text), true
+}
+
+// configure gives the daemon its settings, which it reads at its next start.
+func (l *Line) configure(t *testing.T) {
+	t.Helper()
+	l.Run(t, time.Minute, fmt.Sprintf("printf '%%b' %q >/etc/sluice/sluiced.conf", strings.ReplaceAll(settings+"apply-every = 100ms\n", "\n", `\n`)))
+	l.Run(t, time.Minute, "echo "+brokerPassword+" >/etc/sluice/broker.password; chown sluice: /etc/sluice/broker.password; chmod 600 /etc/sluice/broker.password")
 }
 
 // buildPackage makes the Debian package and returns its file.
