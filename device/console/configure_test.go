@@ -590,3 +590,23 @@ func TestCommitRefused(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+// A password in a URL is not taken, not repeated, and not called up again.
+func TestBrokerWithPassword(t *testing.T) {
+	b := newMemoryBox(t, vanState)
+	s := configuring(t, b)
+	got := s.answered("set device management broker url mqtts://box:planted@a.example.com", "# ")
+	if want := "Url is to hold no user and no password, as it is shown: set username and\n  password beside it.\n"; !strings.HasSuffix(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	s.answered("set device management broker url a.example.com", "# ")
+	seen := len(s.shown())
+	s.send("\x1b[A\x1b[A") // the line before the last
+	s.do("\x15", "# ")
+	if again := s.shown()[seen:]; strings.Contains(again, "planted") || !strings.Contains(again, "url a.example.com") {
+		t.Errorf("called up is %q", again)
+	}
+	if len(b.asked) > 0 {
+		t.Errorf("asked %v", b.asked)
+	}
+}

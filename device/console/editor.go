@@ -2,6 +2,7 @@ package console
 
 import (
 	"errors"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -189,9 +190,13 @@ const maxHistory = 50
 // A history is the lines of commands, the newest first: a term.History.
 type history struct{ lines []string }
 
-// Add remembers a line, unless it is empty or the same again.
+// userInURL is a URL with a user in it, and mostly a password.
+var userInURL = regexp.MustCompile(`://\S*@`)
+
+// Add remembers a line, unless it is empty, the same again, or has a secret in
+// it that somebody should not have typed.
 func (h *history) Add(line string) {
-	if strings.TrimSpace(line) == "" || len(h.lines) > 0 && h.lines[0] == line {
+	if strings.TrimSpace(line) == "" || userInURL.MatchString(line) || len(h.lines) > 0 && h.lines[0] == line {
 		return
 	}
 	h.lines = append([]string{line}, h.lines[:min(len(h.lines), maxHistory-1)]...)

@@ -510,6 +510,28 @@ func TestSetupHelpWithEnter(t *testing.T) {
 	}
 }
 
+// Hosts and URLs are checked where they are asked for.
+func TestSetupHosts(t *testing.T) {
+	b := newMemoryBox(t, `{}`)
+	b.change(func() { b.documents["info"] = `{"interfaces": []}` })
+	s := beginSetup(t, b)
+	s.play(
+		turn{"[van-3]", ""},
+		turn{"Time servers [none]", "pool.ntp.org http://x"},
+	)
+	s.expect("Ntp is \"http://x\": use an IP address or a DNS name.")
+	s.play(turn{"Time servers [none]", ""}, turn{"Fleet broker [none]", "fleet.example.com:8883"})
+	s.expect("A broker is such as")
+	s.play(turn{"Fleet broker [none]", "mqtts://box:planted@a"})
+	if got := s.expect("Leave user and password out of it"); strings.Count(got, "planted") != 1 {
+		t.Errorf("it is repeated: %q", got)
+	}
+	s.play(turn{"Fleet broker [none]", "mqtts://a:70000"})
+	s.expect("Url has a port that there is not: use 1 to 65535.")
+	s.send("\x03")
+	s.expect("> ")
+}
+
 func TestFlowID(t *testing.T) {
 	for name, want := range map[string]string{
 		"Main stage": "main-stage", " -- ": "flow", "도시": "flow", "A/B  7": "a-b-7",

@@ -107,7 +107,7 @@ func (s *setter) put(n *node, name string, v any, at int) (any, error) {
 			}
 			return s.fail(at+1, "%s takes one value", name)
 		}
-		value, err := read(n, name, words[0])
+		value, err := s.read(n, name, words[0])
 		if err != nil {
 			return s.fail(at, "%s", err)
 		}
@@ -117,6 +117,15 @@ func (s *setter) put(n *node, name string, v any, at int) (any, error) {
 		return s.fail(at-1, "%s cannot be set yet: set the protocol or mode of its object first", name)
 	}
 	return s.fail(at-1, "%s cannot be set at the console", name)
+}
+
+// read makes a value of one word, for the path that was gone.
+func (s *setter) read(n *node, name, word string) (any, error) {
+	value, err := read(n, name, word)
+	if err == nil {
+		err = atOnce(s.path, word)
+	}
+	return value, err
 }
 
 // use says what a scalar takes, where that is short.
@@ -175,9 +184,6 @@ func (s *setter) object(n *node, name string, v any, at int, key string) (any, e
 	}
 	return m, nil
 }
-
-// brokerURL is the path that says to whom the broker's password is sent.
-var brokerURL = []string{"device", "management", "broker", "url"}
 
 // SameHost tells whether two URLs name one host.
 func SameHost(a, b string) bool {
@@ -275,7 +281,7 @@ func (s *setter) list(n *node, name string, at int) (any, error) {
 	item := s.tree.schema.resolve(list.Items)
 	out := make([]any, 0, len(words))
 	for i, w := range words {
-		value, err := read(item, name, w)
+		value, err := s.read(item, name, w)
 		if err != nil {
 			return s.fail(min(at+i, len(s.words)-1), "%s", err)
 		}
