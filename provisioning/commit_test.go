@@ -294,6 +294,33 @@ func TestRolledBackIsOfTheDesiredVersion(t *testing.T) {
 	})
 }
 
+// That a document went back is what a new session begins with: it is there
+// before the host has done what brings the session back.
+func TestSessionBeginsWithWhatWentBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := &fakeHost{}
+		b := startBox(t, "", func(o *Options) { o.Host = host })
+		b.publish(document(7, "a", ""))
+		b.fleet.live(false)
+		b.publishLater(strings.Replace(moved(8, "b", "wan0"), `"eth7"}`, `"eth7"},"dhcp4":true`, 1))
+		b.saysIs(t, "8 pending_confirm 8 b")
+		host.mu.Lock()
+		host.takes = 5 * time.Second
+		host.mu.Unlock()
+		sessions := len(b.fleet.brokers())
+		time.Sleep(2*time.Minute + time.Second)
+		b.saysIs(t, "7 rolled_back 8 a")
+		if n := len(b.fleet.brokers()); n != sessions {
+			t.Errorf("the session was made anew already: %d", n)
+		}
+		time.Sleep(10 * time.Second)
+		b.saysIs(t, "7 rolled_back 8 a")
+		if n := len(b.fleet.brokers()); n == sessions {
+			t.Error("the session was not made anew")
+		}
+	})
+}
+
 func TestLocalCommits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := startBox(t, "", nil)

@@ -91,6 +91,11 @@ func (a *Agent) enforce(ctx context.Context, f *inForce, patience time.Duration)
 	a.inForce.Store(f)
 	a.health.appliedAt = time.Now()
 	a.beat()
+	if f.wentBack {
+		// A session that comes back by it is to begin with this, and not with
+		// what was pending.
+		a.report()
+	}
 
 	a.network.await(ctx, patience)
 	a.beat()
