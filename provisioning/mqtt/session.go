@@ -215,7 +215,9 @@ func (s *session) ended(ctx context.Context, why error) error {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	if s.flush(last) == nil && s.present(last, Gone) == nil {
-		s.paho.Disconnect(250)
+		// It waits until DISCONNECT is written, or so many milliseconds: one
+		// that is not written in time has the broker publish the will.
+		s.paho.Disconnect(2000)
 	}
 	return ctx.Err()
 }
