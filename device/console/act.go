@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -68,23 +69,33 @@ func notDone(err error) error {
 	return errors.New("nothing was done")
 }
 
+// password asks for another one, again where the box does not take it.
 func (s *session) password(ctx context.Context, _ call) error {
-	first, err := s.secret(ctx, "new password")
-	if err != nil {
+	for {
+		first, err := s.secret(ctx, "new password")
+		switch {
+		case err != nil:
+			return err
+		case first == "":
+			return errors.New("nothing was changed")
+		}
+		second, err := s.secret(ctx, "the same again")
+		switch {
+		case err != nil:
+			return err
+		case first != second:
+			return errors.New("the two differ: nothing was changed")
+		}
+		err = s.request(ctx, "console-password", map[string]string{"password": first}, nil)
+		if no := (*refusal)(nil); errors.As(err, &no) && no.code == http.StatusBadRequest && !s.script {
+			s.tell(err) // too short, mostly
+			continue
+		}
+		if err == nil {
+			s.printf("The password is changed.\n")
+		}
 		return err
 	}
-	second, err := s.secret(ctx, "the same again")
-	switch {
-	case err != nil:
-		return err
-	case first != second:
-		return errors.New("the two differ: nothing was changed")
-	}
-	if err := s.request(ctx, "console-password", map[string]string{"password": first}, nil); err != nil {
-		return err
-	}
-	s.printf("The password is changed.\n")
-	return nil
 }
 
 func (s *session) restartFlow(ctx context.Context, c call) error {

@@ -132,6 +132,50 @@ func TestPassword(t *testing.T) {
 	}
 }
 
+// One that the box does not take is asked for again, but not of a program.
+func TestPasswordTooShort(t *testing.T) {
+	f := stageBox(t)
+	s := shell(t, f)
+	taken := f.answers["console-password"]
+	f.change(func() {
+		f.answers["console-password"] = `{"status":"error","error":{"code":400,"message":"the password has 5 characters: use 8 to 64"}}`
+	})
+	again := func() {
+		s.t.Helper()
+		s.send("short\r")
+		s.expect("the same again: ")
+		s.send("short\r")
+	}
+	s.send("request password\r")
+	s.expect("new password: ")
+	again()
+	s.expect("The password has 5 characters: use 8 to 64.\r\nnew password: ")
+	again()
+	s.expect("The password has 5 characters: use 8 to 64.\r\nnew password: ")
+	if got := s.do("", "van-3> "); !strings.Contains(got, "Nothing was changed.") {
+		t.Errorf("%q", got)
+	}
+	s.send("request password\r")
+	s.expect("new password: ")
+	again()
+	s.expect("new password: ")
+	f.change(func() { f.answers["console-password"] = taken })
+	s.send("long enough\r")
+	s.expect("the same again: ")
+	if got := s.do("long enough", "van-3> "); !strings.Contains(got, "The password is changed.") {
+		t.Errorf("%q", got)
+	}
+	f.change(func() {
+		f.answers["console-password"] = `{"status":"error","error":{"code":400,"message":"too short"}}`
+	})
+	s.do("terminal script on", "van-3> ")
+	s.send("request password\r")
+	s.expect("new password: ")
+	again()
+	s.expect("error: too short")
+	s.expect("van-3> ")
+}
+
 func TestSupportBundle(t *testing.T) {
 	f := stageBox(t)
 	f.answers["support-bundle"] = fmt.Sprintf(`{"status":"ok","data":{"name":"van-3.tar.gz","size":345600,"base64":%q}}`, strings.Repeat("QUJD", 115_200))

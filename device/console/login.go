@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -21,6 +22,9 @@ const (
 	quickly             = 2 * time.Second
 	firstDeaf, lastDeaf = time.Second, 30 * time.Second
 )
+
+// personName is a name that the box takes.
+var personName = regexp.MustCompile(`^[a-z0-9._-]{1,32}$`)
 
 // begin waits until somebody is there who may give commands.
 func (s *session) begin(ctx context.Context) error {
@@ -91,14 +95,14 @@ var errSilence = errors.New("no login")
 // alone: what was typed ahead meanwhile may be one, and must not be shown.
 func (s *session) login(ctx context.Context) error {
 	name := ""
-	for refusals, empty := 0, 0; refusals < maxLogins && empty < maxLogins; {
+	for refusals, none := 0, 0; refusals < maxLogins && none < maxLogins; {
 		if name == "" {
 			var err error
 			switch name, err = s.ask(ctx, "login", ""); {
 			case err != nil:
 				return err
 			case name == "":
-				empty++
+				none++
 				continue
 			case name == resetLogin:
 				if err := s.factoryReset(ctx); err != nil {
@@ -108,6 +112,11 @@ func (s *session) login(ctx context.Context) error {
 					}
 				}
 				return errInterrupt // of the login: there was no wrong one
+			case !personName.MatchString(name): // it is not repeated: it may be the password
+				s.print("A name is of 1 to 32 characters: a-z, 0-9, dot, underscore and hyphen.\n")
+				name = ""
+				none++
+				continue
 			}
 		}
 		password, err := s.secret(ctx, "password")
@@ -116,7 +125,7 @@ func (s *session) login(ctx context.Context) error {
 			return err
 		case password == "": // it is another name
 			name = ""
-			empty++
+			none++
 			s.in.discard()
 			continue
 		}

@@ -131,6 +131,31 @@ func TestTypedAfterRefusal(t *testing.T) {
 	}
 }
 
+// A name that is none is said to be before the password is asked for, and is
+// not repeated: it may be the password.
+func TestLoginNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := stageBox(t)
+		s := sit(t, Options{Client: f, Login: true})
+		s.send("\r")
+		for _, name := range []string{"Battery staple", strings.Repeat("x", 33)} {
+			s.expect("login: ")
+			s.send(name + "\r")
+			if got := s.expect("A name is of 1 to 32 characters: a-z, 0-9, dot, underscore and hyphen.\r\n"); strings.Count(got, name) > 1 {
+				t.Errorf("%q", got)
+			}
+		}
+		s.expect("login: ")
+		s.send("anna\r")
+		s.expect("password: ")
+		s.send("battery staple\r")
+		s.expect("> ")
+		if got := strings.Count(strings.Join(f.asked, "\n"), "console-login"); got != 1 {
+			t.Errorf("asked %v", f.asked)
+		}
+	})
+}
+
 // A line that echoes makes no storm of logins, and comes back to silence by
 // itself; nor does one on which somebody talks on and on.
 func TestEchoingLine(t *testing.T) {
