@@ -113,7 +113,7 @@ func (n *node) step(ctx context.Context, w word) (*node, error) {
 				return m, nil
 			}
 		}
-		return nil, fmt.Errorf("\"%s\" may be %s", clean(w.text), orList(matches))
+		return nil, fmt.Errorf("\"%s\" may be %s", brief(w.text), orList(matches))
 	case n.refuse != nil:
 		if err := n.refuse(w.text); err != nil {
 			return nil, err
@@ -121,7 +121,7 @@ func (n *node) step(ctx context.Context, w word) (*node, error) {
 	case len(children) == 0:
 		return nil, fmt.Errorf("nothing can follow here")
 	}
-	return nil, fmt.Errorf("there is no %s here: type ? to see what there is", clean(w.text))
+	return nil, fmt.Errorf("there is no %s here: type ? to see what there is", brief(w.text))
 }
 
 // orList writes what may stand at one place: "flows, outputs or uplinks".
@@ -254,7 +254,7 @@ func (n *node) explain(ctx context.Context, w word, choices []choice) string {
 	if all := append(arguments, choices...); len(all) > 0 {
 		return list(all)
 	}
-	return fmt.Sprintf("there is no %s here\n", clean(w.text))
+	return fmt.Sprintf("there is no %s here\n", brief(w.text))
 }
 
 // maxChoices bounds a list of them, in lines.

@@ -197,3 +197,19 @@ func TestWordsOfConfigure(t *testing.T) {
 		t.Errorf("asked %v", b.asked)
 	}
 }
+
+// A word that was pasted by mistake does not fill the screen once more.
+func TestLongWordRefused(t *testing.T) {
+	long := strings.Repeat("x", 41)
+	for line, want := range map[string]string{
+		long:                  "There is no " + long[:38] + ".. here: type ? to see what there is.",
+		"show " + long:        "There is no " + long[:38] + ".. here: type ? to see what there is.",
+		"show " + long[:40]:   "There is no " + long[:40] + " here: type ? to see what there is.",
+		"test link \"" + long: "The quotation mark does not end.",
+	} {
+		s := shell(t, stageBox(t))
+		if got := strings.Join(strings.Fields(s.answered(line, "> ")), " "); !strings.HasSuffix(got, "^ "+want) {
+			t.Errorf("%s: %q, want %q", line, got, want)
+		}
+	}
+}

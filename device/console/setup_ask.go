@@ -186,7 +186,7 @@ func (w *wizard) take(q *question, answer string) error {
 				}
 			}
 			if len(several) != 1 {
-				return fmt.Errorf("it is %s, not %q", orWords(q.choices), clean(answer))
+				return fmt.Errorf("it is %s, not %q", orWords(q.choices), brief(answer))
 			}
 			i = several[0]
 		}

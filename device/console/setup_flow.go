@@ -169,7 +169,7 @@ func (w *wizard) uplinkNames() []string {
 
 func (w *wizard) oneOfUplinks(a string) (string, error) {
 	if names := w.uplinkNames(); !slices.Contains(names, a) {
-		return "", fmt.Errorf("there is no uplink %q: it is %s", clean(a), orWords(names))
+		return "", fmt.Errorf("there is no uplink %q: it is %s", brief(a), orWords(names))
 	}
 	return a, nil
 }

@@ -136,7 +136,7 @@ func (w *wizard) roleFree(i int, role string) (string, error) {
 
 func (w *wizard) oneOfRoles(a string) (string, error) {
 	if roles := w.roles(); !slices.Contains(roles, a) {
-		return "", fmt.Errorf("there is no uplink %q: it is %s", clean(a), orWords(roles))
+		return "", fmt.Errorf("there is no uplink %q: it is %s", brief(a), orWords(roles))
 	}
 	return a, nil
 }
@@ -185,7 +185,7 @@ func addressed(a string) (string, error) {
 			}
 			return "", fmt.Errorf("%s lacks its prefix length: type it as %s/%d", word, word, usual)
 		case err != nil:
-			return "", fmt.Errorf("%q is no address: type dhcp, none, or one such as 192.0.2.9/24", clean(word))
+			return "", fmt.Errorf("%q is no address: type dhcp, none, or one such as 192.0.2.9/24", brief(word))
 		case p.Bits() < p.Addr().BitLen()-1 && p.Addr() == p.Masked().Addr():
 			return "", fmt.Errorf("%s is the network itself: type the address of the box in it", word)
 		}
@@ -224,7 +224,7 @@ func (w *wizard) reachable(n nic, answer string) (string, error) {
 	}
 	g, err := netip.ParseAddr(answer)
 	if err != nil {
-		return "", fmt.Errorf("%q is no address: type one, or none", clean(answer))
+		return "", fmt.Errorf("%q is no address: type one, or none", brief(answer))
 	}
 	if g.IsLinkLocalUnicast() {
 		return answer, nil

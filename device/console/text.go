@@ -21,6 +21,12 @@ func clean(s string) string {
 	}, s)
 }
 
+// maxRefused is how much is shown of a word that is refused, in columns.
+const maxRefused = 40
+
+// brief is clean for a word in a sentence that says what is wrong with it.
+func brief(s string) string { return cut(clean(s), maxRefused) }
+
 // cleanLines is clean for what may have several lines.
 func cleanLines(s string) string {
 	return strings.Map(func(r rune) rune {

@@ -103,7 +103,7 @@ func (s *setter) put(n *node, name string, v any, at int) (any, error) {
 		case 1:
 		default:
 			if n.Type == "string" && len(n.Enum) == 0 {
-				return s.fail(at+1, "%s takes one value: use quotes, %q", name, clean(strings.Join(words, " ")))
+				return s.fail(at+1, "%s takes one value: use quotes, %s", name, quote(strings.Join(words, " ")))
 			}
 			return s.fail(at+1, "%s takes one value", name)
 		}
