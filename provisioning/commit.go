@@ -181,7 +181,7 @@ func (a *Agent) goBack(ctx context.Context, why, by string) {
 	a.commit.end(c.pending, false, why)
 	a.commit.set(nil)
 	a.candidateBack(ctx, c.pending)
-	remembered := a.remember(c.Record)
+	remembered := a.remember(c.Record, by)
 	back := *c.before
 	back.desired, back.wentBack = c.Record.Version, true
 	a.enforce(ctx, &back, hostTime)
@@ -226,10 +226,15 @@ func (a *Agent) mayFollow(e envelope, digest string, same bool) *verdict {
 				c.Record.Version, c.ID, c.ConfirmBy.Format(time.RFC3339)),
 		}
 		return &verdict{rejected: a.rejection(e, codeConflict, f.Message, f)}
-	case a.commit.wentBack(e.Version, digest):
+	}
+	if g := a.commit.goneOf(e.Version, digest); g != nil {
+		why := "went back because it was not confirmed"
+		if g.CancelledBy != "" {
+			why = "was taken back by " + g.CancelledBy
+		}
 		f := endpoint.Fault{
 			Pointer: "/version", Code: faultConflict,
-			Message: fmt.Sprintf("version %d went back because it was not confirmed, and is not tried again: publish a higher version", e.Version),
+			Message: fmt.Sprintf("version %d %s, and is not tried again: publish a higher version", e.Version, why),
 		}
 		return &verdict{rejected: a.rejection(e, codeConflict, f.Message, f), wentBack: true}
 	}

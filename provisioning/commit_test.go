@@ -203,11 +203,13 @@ func TestCommitGoesBack(t *testing.T) {
 		end   func(*testing.T, *box)
 		after []string // answers, beside those before
 		why   string
+		again string // why it is refused when it comes again
 	}{
 		"its time is over": {
 			func(*testing.T, *box) { time.Sleep(time.Minute) },
 			[]string{"408 8 t8"},
 			"nobody confirmed it within 60 s",
+			"version 8 went back because it was not confirmed, and is not tried again: publish a higher version",
 		},
 		"the fleet cancels it": {
 			func(_ *testing.T, b *box) {
@@ -216,6 +218,7 @@ func TestCommitGoesBack(t *testing.T) {
 			},
 			[]string{"408 8 t8", "rolled_back 7 no", "rolled_back 7 no"},
 			"the fleet cancelled it",
+			"version 8 was taken back by the fleet, and is not tried again: publish a higher version",
 		},
 		"it is cancelled at the box": {
 			func(t *testing.T, b *box) {
@@ -225,6 +228,7 @@ func TestCommitGoesBack(t *testing.T) {
 			},
 			[]string{"408 8 t8"},
 			"user 1000 cancelled it",
+			"version 8 was taken back by user 1000, and is not tried again: publish a higher version",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -252,12 +256,19 @@ func TestCommitGoesBack(t *testing.T) {
 				b.publishLater(committed(8, "b"))
 				b.answersAre(t, append(answers, "409 8 t8")...)
 				b.saysIs(t, "7 rolled_back 8 a")
+				againIs := func() {
+					if got := field(t, b.fleet.last("config/rejected"), "message"); got != c.again {
+						t.Errorf("again: %v", got)
+					}
+				}
+				againIs()
 				b.stop()
 				b = startBox(t, b.dir, nil)
 				b.saysIs(t, "7 rolled_back 8 a")
 				b.publishLater(committed(8, "b"))
 				b.answersAre(t, "409 8 t8")
 				b.saysIs(t, "7 rolled_back 8 a")
+				againIs()
 				// Until there is a higher one.
 				b.publishLater(document(9, "c", ""))
 				b.saysIs(t, "9 applied 9 c")

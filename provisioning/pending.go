@@ -37,6 +37,8 @@ type pending struct {
 type rolledBack struct {
 	Version uint64 `json:"version"`
 	Digest  string `json:"digest"`
+	// CancelledBy took it back; empty: it went back by itself.
+	CancelledBy string `json:"cancelled_by,omitempty"`
 }
 
 // commits are the one that is pending and those that went back. They belong to
@@ -70,7 +72,16 @@ func (s *commits) holdsEdits() bool {
 }
 
 func (s *commits) wentBack(version uint64, digest string) bool {
-	return slices.Contains(s.gone, rolledBack{version, digest})
+	return s.goneOf(version, digest) != nil
+}
+
+// goneOf is what is known of a document that went back, nil of any other.
+func (s *commits) goneOf(version uint64, digest string) *rolledBack {
+	i := slices.IndexFunc(s.gone, func(g rolledBack) bool { return g.Version == version && g.Digest == digest })
+	if i < 0 {
+		return nil
+	}
+	return &s.gone[i]
 }
 
 // highest is the highest version that went back.
@@ -104,9 +115,10 @@ func (a *Agent) forgetPending() {
 	}
 }
 
-// remember notes that a document went back, and tells whether that is stored.
-func (a *Agent) remember(r store.Record) bool {
-	a.commit.gone = slices.Insert(a.commit.gone, 0, rolledBack{r.Version, r.Digest})
+// remember notes that a document went back, and who cancelled it, and tells
+// whether that is stored.
+func (a *Agent) remember(r store.Record, by string) bool {
+	a.commit.gone = slices.Insert(a.commit.gone, 0, rolledBack{r.Version, r.Digest, by})
 	a.commit.gone = a.commit.gone[:min(len(a.commit.gone), maxRolledBack)]
 	return a.saveGone()
 }
@@ -161,7 +173,7 @@ func (a *Agent) recallCommits() *pending {
 		return nil
 	}
 	a.candidateBack(context.Background(), p)
-	if a.remember(p.Record) {
+	if a.remember(p.Record, "") {
 		a.forgetPending()
 	}
 	return &p

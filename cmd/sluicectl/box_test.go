@@ -130,7 +130,7 @@ func sluicectl(ctx context.Context, stdin string, args ...string) result {
 }
 
 // wants checks the status, and that what was printed holds each of the texts.
-func (r result) wants(t *testing.T, status int, texts ...string) {
+func (r result) wants(t *testing.T, status int, texts ...string) result {
 	t.Helper()
 	if r.status != status {
 		t.Errorf("status %d, want %d\n%s%s", r.status, status, r.out, r.err)
@@ -139,6 +139,15 @@ func (r result) wants(t *testing.T, status int, texts ...string) {
 		if !strings.Contains(r.out+r.err, text) {
 			t.Errorf("%q is not said:\n%s%s", text, r.out, r.err)
 		}
+	}
+	return r
+}
+
+// lacks checks that what was printed does not hold a text.
+func (r result) lacks(t *testing.T, text string) {
+	t.Helper()
+	if strings.Contains(r.out+r.err, text) {
+		t.Errorf("%q is said:\n%s%s", text, r.out, r.err)
 	}
 }
 

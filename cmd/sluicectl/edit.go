@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"sluice/provisioning/config"
+	"sluice/relay/endpoint"
 )
 
 // A ref names one output.
@@ -232,7 +234,15 @@ func (c *command) tellFaults(r *config.Rejected) {
 		}
 		fmt.Fprintf(c.err, "  %s\n    %s\n", clean(f.Pointer), clean(f.Message))
 	}
-	if r.Code == 409 {
+	if outrun(r) {
 		fmt.Fprintf(c.err, "Version %d is in force. Somebody else may have changed it: look, and try again.\n", r.CurrentVersion)
 	}
+}
+
+// outrun tells whether a document was refused because another version is in
+// force than its author knew of: not because of a commit, which is 409 too.
+func outrun(r *config.Rejected) bool {
+	return r.Code == 409 && slices.ContainsFunc(r.Errors, func(f endpoint.Fault) bool {
+		return f.Pointer == "/base_version" || f.Pointer == "/version" && r.Version <= r.CurrentVersion
+	})
 }

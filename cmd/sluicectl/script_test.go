@@ -72,7 +72,7 @@ func script(t *testing.T, ctl func(stdin string, args ...string) result) {
 	ctl("", "output", "kick", "stage/wall", "--session", "nobody").wants(t, 1, "nobody")
 
 	// A document with a stale base is refused, and says which one is in force.
-	ctl(`{"schema": "sluice.config/v1", "version": 9, "base_version": 3, "state": {}}`, "apply", "-").wants(t, 1, "refused", "Version 8 is in force")
+	ctl(`{"schema": "sluice.config/v1", "version": 9, "base_version": 3, "state": {}}`, "apply", "-").wants(t, 1, "refused", "Version 8 is in force. Somebody else may have changed it")
 	ctl("not json", "apply", "-").wants(t, 1)
 
 	// One that must be confirmed goes back, or stays.
@@ -99,14 +99,19 @@ func script(t *testing.T, ctl func(stdin string, args ...string) result) {
 	}
 	id := pending("New ", 9)
 	ctl("", "cancel", "another").wants(t, 1, `"another" is not pending`)
-	ctl("", "output", "enable", "stage/wall").wants(t, 1, "confirm or cancel it first")
+	ctl("", "output", "enable", "stage/wall").wants(t, 1, "confirm or cancel it first").lacks(t, "Somebody else")
 	ctl("", "cancel", id).wants(t, 0, "Version 8 is in force again.")
 	eventually(t, "version 8 is in force again", func() bool { r := reported(); return r.Version == 8 && r.Status == "rolled_back" })
-	pending("New ", 10)
-	ctl("", "confirm").wants(t, 0, "Version 10 stays in force.")
-	eventually(t, "version 10 is kept", func() bool { r := reported(); return r.Version == 10 && r.Status == "applied" })
+	// One that was cancelled is not tried again, and nobody else is to blame.
+	cancelled := fmt.Sprintf(`{"schema": "sluice.config/v1", "version": 10, "commit": {"id": "try", "rollback_s": 60}, "state": %s}`, reported().State)
+	ctl(cancelled, "apply", "-").wants(t, 0, "until it is confirmed")
+	ctl("", "cancel", "try").wants(t, 0, "Version 8 is in force again.")
+	ctl(cancelled, "apply", "-").wants(t, 1, "refused: version 10 was taken back by ").lacks(t, "Somebody else")
+	pending("New ", 11)
+	ctl("", "confirm").wants(t, 0, "Version 11 stays in force.")
+	eventually(t, "version 11 is kept", func() bool { r := reported(); return r.Version == 11 && r.Status == "applied" })
 
-	ctl("", "status").wants(t, 0, "Box       test-box, amd64, sluiced 1.2.3", "version 10, applied", "lan0    lo   ready", "stage/wall")
+	ctl("", "status").wants(t, 0, "Box       test-box, amd64, sluiced 1.2.3", "version 11, applied", "lan0    lo   ready", "stage/wall")
 	ctl("", "uplinks").wants(t, 0, "127.0.0.1")
 	ctl("", "test", "link", "lan0").wants(t, 0, "link through lan0 (lo): ok")
 	ctl("", "test", "link", "wan9").wants(t, 1, "not configured")
