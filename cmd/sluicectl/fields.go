@@ -28,10 +28,10 @@ func decode(body []byte) (object, error) {
 	d.UseNumber()
 	var o object
 	if err := d.Decode(&o); err != nil {
-		return nil, fmt.Errorf("not a JSON object: %w", err)
+		return nil, fmt.Errorf("this is not JSON, or no object: %w", err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("not a JSON object: more follows after it")
+		return nil, errors.New("this is not JSON: more follows after the object")
 	}
 	return o, nil
 }

@@ -26,7 +26,7 @@ outputs get. --json prints one object for a flow, a list for all.`,
 		Example: `  sluicectl input
   sluicectl input stage
   sluicectl input stage/enc-a --json`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              argsBetween(0, 1, "at most FLOW or FLOW/INPUT"),
 		ValidArgsFunction: c.completeInputs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()

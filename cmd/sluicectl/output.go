@@ -18,16 +18,19 @@ import (
 func (c *command) output() *cobra.Command {
 	group := &cobra.Command{
 		Use: "output", Short: "Add, change, remove and switch outputs",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usagef("there is no command %q in %s", args[0], cmd.CommandPath())
-			}
-			return cmd.Help()
-		},
+		RunE: ofGroup,
 	}
 	group.AddCommand(c.outputAdd(), c.outputSet(), c.outputRm(), c.outputSwitch("enable", true),
 		c.outputSwitch("disable", false), c.outputKick())
 	return group
+}
+
+// ofGroup is what a command does that only leads to others.
+func ofGroup(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("there is no command %q in %s", args[0], cmd.CommandPath())
+	}
+	return cmd.Help()
 }
 
 // The object of each protocol in an output.
@@ -385,7 +388,11 @@ func (c *command) showPlayback(ctx context.Context, r ref, version uint64) {
 func argsBetween(low, high int, what string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) < low || len(args) > high {
-			return usagef("%d arguments: give %s", len(args), what)
+			s := "s"
+			if len(args) == 1 {
+				s = ""
+			}
+			return usagef("%d argument%s: give %s", len(args), s, what)
 		}
 		return nil
 	}

@@ -73,13 +73,13 @@ func script(t *testing.T, ctl func(stdin string, args ...string) result) {
 
 	// A document with a stale base is refused, and says which one is in force.
 	ctl(`{"schema": "sluice.config/v1", "version": 9, "base_version": 3, "state": {}}`, "apply", "-").wants(t, 1, "refused", "Version 8 is in force. Somebody else may have changed it")
-	ctl("not json", "apply", "-").wants(t, 1)
+	ctl("not json", "apply", "-").wants(t, 1, "is not JSON")
 
 	// One that must be confirmed goes back, or stays.
 	ctl("", "commits").wants(t, 0, "No commit is pending.")
 	ctl("", "confirm").wants(t, 1, "no commit is pending")
 	ctl("", "apply", "--confirm", "1s", "-").wants(t, 2, "10s to 24h")
-	ctl("not json", "apply", "--confirm", "1m", "-").wants(t, 1)
+	ctl("not json", "apply", "--confirm", "1m", "-").wants(t, 1, "is not JSON")
 	pending := func(name string, version int) string {
 		state := strings.Replace(string(reported().State), `"name": "`, `"name": "`+name, 1)
 		doc := fmt.Sprintf(`{"schema": "sluice.config/v1", "version": %d, "state": %s}`, version, state)
@@ -204,11 +204,16 @@ func TestUsage(t *testing.T) {
 		{"nonsense", 2, "unknown command"},
 		{"--nonsense", 2, "unknown flag"},
 		{"status extra", 2, "unknown command"},
-		{"srt stage wall", 2, "at most 1 arg"},
-		{"input stage enc", 2, "at most 1 arg"},
+		{"srt stage wall", 2, "2 arguments: give at most FLOW, FLOW/INPUT or FLOW/OUTPUT"},
+		{"input stage enc", 2, "2 arguments: give at most FLOW or FLOW/INPUT"},
 		{"get nonsense", 2, "there is no document"},
 		{"get", 2, "the name of one document"},
 		{"output nonsense", 2, "there is no command"},
+		{"outputs stage wall", 2, "give at most FLOW or FLOW/OUTPUT"},
+		{"test", 0, "Does an SRT listener answer?"},
+		{"test nonsense", 2, `there is no command "nonsense" in sluicectl test`},
+		{"test tcp wan0", 2, "1 argument: give UPLINK HOST PORT"},
+		{"test fleet wan0", 2, "1 argument: give none"},
 		{"output add", 2, "FLOW and OUTPUT"},
 		{"output add stage wall", 2, "--protocol"},
 		{"output add stage wall --protocol RTP --to nonsense", 2, "HOST:PORT"},

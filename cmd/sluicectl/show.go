@@ -141,7 +141,7 @@ func (c *command) printInputs(v *view) {
 func (c *command) outputs() *cobra.Command {
 	return &cobra.Command{
 		Use: "outputs [FLOW|FLOW/OUTPUT]", Short: "List the outputs, or show one in full",
-		Args:              cobra.MaximumNArgs(1),
+		Args:              argsBetween(0, 1, "at most FLOW or FLOW/OUTPUT"),
 		ValidArgsFunction: c.completeFlowsAndOutputs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			flow, id := "", ""

@@ -26,7 +26,7 @@ against ours. --json has all that is known.`,
 		Example: `  sluicectl srt
   sluicectl srt stage/hub
   sluicectl output set stage/hub srt.latency_ms=240`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              argsBetween(0, 1, "at most FLOW, FLOW/INPUT or FLOW/OUTPUT"),
 		ValidArgsFunction: c.completeSRT,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			flow, item := "", ""

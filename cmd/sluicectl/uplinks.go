@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -113,11 +114,12 @@ The exit status is 1 where it does not work.`,
 		Example: `  sluicectl test link wan0
   sluicectl test srt wan1 hub.example.com 7000
   sluicectl test output stage/hub`,
+		RunE: ofGroup,
 	}
 	for _, test := range tests {
 		cmd := &cobra.Command{
 			Use: strings.TrimSpace(test.name + " " + test.args), Short: test.short,
-			Args: cobra.ExactArgs(len(test.fields)),
+			Args: argsBetween(len(test.fields), len(test.fields), cmp.Or(test.args, "none")),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				data := object{"test": test.name}
 				for i, field := range test.fields {

@@ -171,7 +171,7 @@ func (s *scanner) explain(err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return errors.New("the document ends too early: send all of it")
 	case errors.As(err, &syntax):
-		return fmt.Errorf("not JSON at %s: %w", s.place(int(s.dec.InputOffset())), syntax)
+		return fmt.Errorf("the document is not JSON at %s: %w", s.place(int(s.dec.InputOffset())), syntax)
 	}
 	return err
 }
