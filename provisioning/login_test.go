@@ -90,6 +90,28 @@ func TestFirstPassword(t *testing.T) {
 	})
 }
 
+// What someone who logged in asks for is his in the events, and not his user's.
+func TestRequestsAreOfWhoLoggedIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := startBox(t, "", nil)
+		by := control.Caller{UID: 7, PID: 8}
+		_, by.Session = b.loginAs(t, by, "anna", b.firstPassword(t))
+		for _, caller := range []control.Caller{by, {UID: 7, PID: 9}} {
+			if status, answer := b.local(caller, "flow-restart", `{"flow":"f"}`); status != 200 {
+				t.Fatalf("%d %s", status, answer)
+			}
+		}
+		e := b.eventsOf(t, "request")
+		if len(e) != 2 || field(t, e[0], "message") != "flow-restart was carried out for anna on the box" || field(t, e[0], "data", "name") != "anna" ||
+			field(t, e[0], "data", "line") != "ttyS1" || field(t, e[0], "data", "uid") != 7.0 {
+			t.Errorf("events %v", e)
+		}
+		if field(t, last(e), "message") != "flow-restart was carried out for user 7 on the box" || field(t, last(e), "data", "name") != nil {
+			t.Errorf("without a session: %v", last(e))
+		}
+	})
+}
+
 // Each failure makes the next attempt wait longer, a right password too; no
 // wait is for ever, and a success ends them.
 func TestLoginFailures(t *testing.T) {

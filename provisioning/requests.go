@@ -135,6 +135,8 @@ func (a *Agent) Request(ctx context.Context, name string, raw []byte, by control
 	var afterwards func(context.Context)
 	var r config.Request
 	var err error
+	called := a.called(by) // before it may end his session
+	person, line := a.who(by)
 	if len(bytes.TrimSpace(raw)) > 0 {
 		r, err = readRequest(raw)
 	}
@@ -152,8 +154,7 @@ func (a *Agent) Request(ctx context.Context, name string, raw []byte, by control
 		return response.Error.Code, marshal(response)
 	}
 	if !requests()[name].quiet {
-		a.event(config.SeverityInfo, "request", name, fmt.Sprintf("%s was carried out for user %d on the box", name, by.UID),
-			map[string]any{"uid": by.UID, "pid": by.PID})
+		a.event(config.SeverityInfo, "request", name, fmt.Sprintf("%s was carried out for %s on the box", name, called), audit(person, line, by))
 	}
 	if afterwards != nil {
 		a.action.later(afterwards)
