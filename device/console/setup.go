@@ -54,6 +54,7 @@ type wizard struct {
 	*candidate
 	nics    []nic
 	broker  string // that of the command line or the document, as the daemon has it
+	local   locals
 	answers map[string]string
 	secrets map[string]string
 }
@@ -97,7 +98,8 @@ func newWizard(ctx context.Context, s *session) (*wizard, error) {
 		return nil, err
 	}
 	w.broker = fleet.Broker
-	return w, nil
+	w.local, err = w.readLocals(ctx)
+	return w, err
 }
 
 // is returns an answer, "" for none.
@@ -158,6 +160,9 @@ func (w *wizard) interfaces(ctx context.Context) string {
 
 // roleOf returns the uplink that has a NIC now, or "".
 func (w *wizard) roleOf(n nic) string {
+	if role := w.local.of(n.Name); role != "" {
+		return role
+	}
 	for _, name := range w.tree.Names("uplinks") {
 		at := func(field string) string { return w.now("uplinks", name, "match", field) }
 		if n.MAC != "" && strings.EqualFold(strings.ReplaceAll(at("mac"), "-", ":"), n.MAC) || at("interface") == n.Name || n.Path != "" && at("path") == n.Path {

@@ -101,6 +101,11 @@ func (w *wizard) answer(ctx context.Context, q *question) (string, error) {
 		return w.secret(ctx, q.text()+w.secretHint(q))
 	}
 	proposed := w.answers[q.name]
+	if proposed != "" && q.check != nil {
+		if _, err := q.check(proposed); err != nil { // an answer before it is another one now
+			proposed = ""
+		}
+	}
 	if proposed == "" && q.proposed != nil {
 		proposed = q.proposed()
 	}

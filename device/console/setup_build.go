@@ -2,6 +2,7 @@ package console
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"sluice/device/console/edit"
@@ -28,16 +29,15 @@ func (w *wizard) built() (*edit.Tree, error) {
 	for _, n := range w.nics {
 		w.buildNIC(b, n)
 	}
-	if d := w.is("default"); d != "" || len(w.roles()) == 1 {
-		if len(w.roles()) == 1 {
-			d = w.roles()[0]
-		}
+	if d := w.byDefault(); d != "" {
 		for _, name := range b.tree.Names("uplinks") {
 			if name != d {
 				b.remove("uplinks", name, "default")
 			}
 		}
-		b.set([]string{"uplinks", d, "default"}, "true")
+		if d != w.local.first() { // which is it by itself
+			b.set([]string{"uplinks", d, "default"}, "true")
+		}
 	}
 	if ntp := w.is("ntp"); ntp == none {
 		b.remove("device", "ntp")
@@ -51,13 +51,28 @@ func (w *wizard) built() (*edit.Tree, error) {
 	return b.tree, b.err
 }
 
+// byDefault is the default uplink as the answers have it, or "". What was
+// answered of a role that was taken back since is no answer.
+func (w *wizard) byDefault() string {
+	roles := w.roles()
+	switch d := w.is("default"); {
+	case len(roles) == 1:
+		return roles[0]
+	case slices.Contains(roles, d):
+		return d
+	}
+	return ""
+}
+
 func (w *wizard) buildNIC(b *builder, n nic) {
 	role, was := w.is("role "+n.Name), w.roleOf(n)
 	if role == "" || role == none {
 		return
 	}
 	up := []string{"uplinks", role}
-	b.set(up)
+	if !w.local.has(role) { // nothing needs to be said of one that there is anyway
+		b.set(up)
+	}
 	if was != role { // it may have been another NIC's
 		b.remove("uplinks", role, "match")
 		if n.MAC != "" {
@@ -132,7 +147,7 @@ func (w *wizard) buildFlow(b *builder) {
 			b.set(append(item[:len(item):len(item)], path...), v)
 		}
 	}
-	several := len(b.tree.Names("uplinks")) > 1
+	several := len(w.uplinksOf(b.tree)) > 1
 	set(in, "input", "protocol")
 	if several {
 		set(in, "input uplink", "uplink")

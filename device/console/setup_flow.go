@@ -164,7 +164,7 @@ func (w *wizard) uplinkNames() []string {
 	if err != nil {
 		return w.roles()
 	}
-	return t.Names("uplinks")
+	return w.uplinksOf(t)
 }
 
 func (w *wizard) oneOfUplinks(a string) (string, error) {
@@ -185,7 +185,7 @@ func (w *wizard) lan() string {
 }
 
 func (w *wizard) wan() string {
-	if d := w.is("default"); d != "" && len(w.roles()) > 1 {
+	if d := w.byDefault(); d != "" && len(w.roles()) > 1 {
 		return d
 	}
 	return w.uplinkNames()[0]

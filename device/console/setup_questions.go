@@ -105,7 +105,7 @@ func (w *wizard) roleProposed(i int) string {
 	if r := w.roleOf(w.nics[i]); r != "" {
 		return r
 	}
-	taken := append(w.roles(), w.tree.Names("uplinks")...)
+	taken := append(w.roles(), w.uplinksOf(w.tree)...)
 	names := []string{"lan0"}
 	if len(w.nics) == 1 {
 		names = nil // one that has to do for both
@@ -122,6 +122,13 @@ func (w *wizard) roleProposed(i int) string {
 }
 
 func (w *wizard) roleFree(i int, role string) (string, error) {
+	nic := w.nics[i].Name
+	switch own := w.local.of(nic); {
+	case own != "" && own != role:
+		return "", fmt.Errorf("the command line of the box gives %s the role %s: it keeps that", nic, own)
+	case own == "" && w.local.has(role):
+		return "", fmt.Errorf("the command line of the box gives the role %s to another NIC: use another role", role)
+	}
 	for j, n := range w.nics {
 		if j != i && role != none && w.is("role "+n.Name) == role {
 			if j > i {
@@ -147,6 +154,9 @@ func (w *wizard) defaultProposed() string {
 		if w.now("uplinks", r, "default") == "true" {
 			return r
 		}
+	}
+	if first := w.local.first(); slices.Contains(roles, first) {
+		return first // as it is now
 	}
 	for _, r := range roles {
 		if strings.HasPrefix(r, "wan") {

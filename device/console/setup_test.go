@@ -532,6 +532,83 @@ func TestSetupHosts(t *testing.T) {
 	s.expect("> ")
 }
 
+// A NIC keeps the role that the command line gave to it, and nothing is said of
+// that in the document.
+func TestSetupLocals(t *testing.T) {
+	b := newMemoryBox(t, `{}`)
+	b.change(func() {
+		b.documents["state"] = `{"uplinks": [{"name": "cams", "interface": "enp2s0", "ready": true}, {"name": "lan0", "interface": "", "ready": false}], "flows": [], "alarms": []}`
+	})
+	s := beginSetup(t, b)
+	s.play(turn{"Name of this box [van-3]", ""})
+	if table := s.expect("Role of enp1s0"); !strings.Contains(table, "no link   cams\r\n") {
+		t.Errorf("the table is\n%s", table)
+	}
+	s.play(turn{"[wan0]", "cams"})
+	s.expect("The command line of the box gives the role cams to another NIC: use another")
+	s.play(
+		turn{"[wan0]", "lan0"},
+		turn{"[wan0]", ""},
+		turn{"Address of wan0 (enp1s0) [dhcp]", ""},
+		turn{"Role of enp2s0 (02:00:5e:00:00:02, no link) [cams]", "none"},
+	)
+	s.expect("The command line of the box gives enp2s0 the role cams: it keeps that.")
+	s.play(
+		turn{"Role of enp2s0 (02:00:5e:00:00:02, no link) [cams]", ""},
+		turn{"Address of cams (enp2s0) [none]", ""},
+		turn{"Which is the default uplink [cams]", ""},
+		turn{"Time servers [none]", ""}, turn{"Fleet broker [none]", ""},
+		turn{"Set up a flow [yes]", ""}, turn{"[Main]", ""}, turn{"Input [SRT]", ""}, turn{"[9000]", ""}, turn{"Passphrase (Enter for none)", ""},
+		turn{"Uplink that the encoder is on [lan0]", "cams"}, turn{"Output [RTMP]", "none"},
+		turn{"Put it in force [yes]", "<"},
+		// Once more: what was answered is in the brackets.
+		turn{"Name of this box [van-3]", ""}, turn{"[wan0]", ""}, turn{"[dhcp]", ""}, turn{"[cams]", ""}, turn{"[none]", ""},
+		turn{"Which is the default uplink [cams]", ""},
+		turn{"Time servers [none]", ""}, turn{"Fleet broker [none]", ""}, turn{"Set up a flow [yes]", ""}, turn{"[Main]", ""}, turn{"Input [SRT]", ""},
+		turn{"[9000]", ""}, turn{"Passphrase (Enter for none)", ""}, turn{"Uplink that the encoder is on [cams]", ""}, turn{"Output [none]", ""},
+		turn{"Put it in force [yes]", ""}, turn{"Keep it (yes, no; Enter looks again)", "yes"},
+	)
+	s.expect("Version 8 is kept.")
+	const want = `{"device":{"hostname":"van-3"},"flows":[{"id":"main","inputs":[{"id":"in-1","protocol":"SRT","srt":{"mode":"listener","port":9000},"uplink":"cams"}],"name":"Main"}],` +
+		`"uplinks":[{"dhcp4":true,"match":{"mac":"02:00:5e:00:00:01"},"name":"wan0"}]}`
+	if got := b.inForce(); got != want {
+		t.Errorf("in force is\n%s, want\n%s", got, want)
+	}
+	s.expect("> ")
+
+	// Another address or default of it is the document's.
+	s.send("setup\r")
+	s.play(turn{"[van-3]", ""}, turn{"[wan0]", ""}, turn{"[dhcp]", ""}, turn{"[cams]", ""}, turn{"Address of cams (enp2s0) [none]", "10.0.0.1/24"},
+		turn{"Gateway of cams (enp2s0) [none]", ""}, turn{"Name servers of cams (enp2s0) [none]", ""}, turn{"Which is the default uplink [cams]", "wan0"},
+		turn{"Time servers [none]", ""}, turn{"Fleet broker [none]", ""}, turn{"Set up a flow [no]", ""},
+		turn{"Put it in force [yes]", ""}, turn{"Keep it (yes, no; Enter looks again)", "yes"})
+	s.expect("Version 9 is kept.")
+	const changed = `"uplinks":[{"default":true,"dhcp4":true,"match":{"mac":"02:00:5e:00:00:01"},"name":"wan0"},{"addresses":["10.0.0.1/24"],"name":"cams"}]}`
+	if got := b.inForce(); !strings.HasSuffix(got, changed) {
+		t.Errorf("in force is\n%s, want\n%s", got, changed)
+	}
+}
+
+// What was answered of a role that is taken back goes with it.
+func TestSetupTakesRolesBack(t *testing.T) {
+	b := newMemoryBox(t, `{}`)
+	s := beginSetup(t, b)
+	rest := []turn{{"Time servers [none]", ""}, {"Fleet broker [none]", ""}}
+	s.play(turn{"[van-3]", ""}, turn{"[lan0]", ""}, turn{"[dhcp]", ""}, turn{"[wan0]", ""}, turn{"[dhcp]", ""}, turn{"Which is the default uplink [wan0]", ""})
+	s.play(rest...)
+	s.play(turn{"Set up a flow [yes]", "no"}, turn{"Put it in force [yes]", "<"})
+	s.play(turn{"[van-3]", ""}, turn{"[lan0]", ""}, turn{"[dhcp]", ""}, turn{"[wan0]", "wan1"}, turn{"[dhcp]", ""}, turn{"Which is the default uplink [wan1]", ""})
+	s.play(rest...)
+	s.play(turn{"Set up a flow [no]", ""}, turn{"Put it in force [yes]", "<"})
+	s.play(turn{"[van-3]", ""}, turn{"[lan0]", "none"}, turn{"[wan1]", "none"})
+	s.play(rest...)
+	s.play(turn{"Set up a flow [no]", ""}, turn{"Put it in force [yes]", ""}, turn{"Keep it (yes, no; Enter looks again)", "yes"})
+	s.expect("Version 8 is kept.")
+	if got, want := b.inForce(), `{"device":{"hostname":"van-3"}}`; got != want {
+		t.Errorf("in force is\n%s, want\n%s", got, want)
+	}
+}
+
 func TestFlowID(t *testing.T) {
 	for name, want := range map[string]string{
 		"Main stage": "main-stage", " -- ": "flow", "도시": "flow", "A/B  7": "a-b-7",
