@@ -184,6 +184,36 @@ func TestCandidateUnchanged(t *testing.T) {
 	})
 }
 
+// Nor does an edit at the box, in whatever form it says so, unless it is to be
+// confirmed.
+func TestEditUnchanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := startBox(t, "", nil)
+		b.publish(strings.Replace(document(7, "a", ""), `"port":9100`, `"port":9100,"passphrase":"planted-first"`, 1))
+		keep := `,"passphrase":{"set":true},"latency_ms":120`
+		for _, c := range []struct {
+			edit, status string
+			version      float64
+		}{
+			{draftOf("a", keep), "unchanged", 7},
+			{strings.Replace(draftOf("a", keep), `"state"`, `"base_version":7,"state"`, 1), "unchanged", 7},
+			{draftOf("b", keep), "applied", 8},
+			{draftOf("b", keep), "unchanged", 8},
+			{draftOf("b", `,"passphrase":"planted-second"`), "applied", 9},
+			{strings.Replace(draftOf("b", keep), `"state"`, `"commit":{"id":"x","rollback_s":60},"state"`, 1), "pending_confirm", 10},
+		} {
+			events := len(b.eventsOf(t, "local_edit"))
+			status, answer := b.edit(c.edit)
+			if status != 200 || field(t, answer, "status") != c.status || field(t, answer, "version") != c.version {
+				t.Errorf("%s: %d %s", c.edit, status, answer)
+			}
+			if told := len(b.eventsOf(t, "local_edit")) > events; told == (c.status == "unchanged") {
+				t.Errorf("%s: told %t", c.status, told)
+			}
+		}
+	})
+}
+
 // A candidate that was begun on another version than is in force is refused,
 // until it is taken over or what is in force is its own again.
 func TestCandidateOutdated(t *testing.T) {

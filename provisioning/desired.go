@@ -179,6 +179,9 @@ func (a *Agent) decide(raw []byte, local bool, commit localCommit) (*config.Docu
 	e := envelope{document.Version, document.ClientToken}
 	same := document.Digest == current.digest
 	if local && document.Version == 0 {
+		// An edit that asks for what is in force makes no version, in whatever
+		// form it says so: its digest is that of the form.
+		same = same || document.Commit == nil && commit.ConfirmS == 0 && document.SameState(current.document)
 		document.Version = current.version()
 		if !same {
 			document.Version = max(current.version(), a.commit.highest()) + 1

@@ -57,7 +57,7 @@ func script(t *testing.T, ctl func(stdin string, args ...string) result) {
 			t.Errorf("%s is not in force: %s", want, compact.String())
 		}
 	}
-	ctl("", "output", "set", "stage/wall", "max_viewers=8").wants(t, 0, "Version 5 is in force.")
+	ctl("", "output", "set", "stage/wall", "max_viewers=9").wants(t, 0, "Version 5 is in force.")
 	ctl("", "output", "set", "stage/wall", "max_viewers=many").wants(t, 1, "/state/flows/0/outputs/0/max_viewers")
 	ctl("", "output", "set", "stage/wall", "latency=1").wants(t, 2, `no field "latency"`)
 	ctl("", "output", "set", "stage/none", "name=x").wants(t, 1, "flow stage has no output none")
