@@ -143,6 +143,10 @@ func TestNameOfFailedLoginIsNotTold(t *testing.T) {
 			}
 			time.Sleep(10 * time.Second)
 		}
+		// Nor is it the name of a session, though it is the right password.
+		if status, session := b.loginAs(t, by, first, first); status != 400 || session != "" {
+			t.Errorf("password and name are the same: %d", status)
+		}
 		told := b.eventsOf(t, "login_failed")
 		if len(told) != 3 || field(t, told[2], "data", "line") != "ttyS1" || field(t, told[2], "data", "failures") != 3.0 {
 			t.Errorf("events %v", told)

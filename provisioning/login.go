@@ -138,6 +138,8 @@ func (a *Agent) logIn(ctx context.Context, c *call) (any, error) {
 	switch {
 	case !personName.MatchString(data.Name):
 		return nil, no(400, "name: use 1 to 32 of a-z, 0-9, dot, underscore and hyphen") // it may be the password
+	case data.Name == data.Password: // a name that is let in is told to many
+		return nil, no(400, "the name is the password: press Enter, and then type your name")
 	case !lineName.MatchString(data.Line):
 		return nil, no(400, "line: use at most 32 letters and digits, such as ttyS1")
 	}
