@@ -137,7 +137,7 @@ func (a *Agent) attend(ctx context.Context) {
 	case !c.failed.IsZero():
 		why = "it was confirmed, but the state directory cannot be written"
 	case c.How == bySession && undone:
-		why = "the host's network is not as it asks: " + a.network.trouble()
+		why = "the host's network is not as it asks: " + a.network.trouble(a.o.Uplinks.Status())
 	case c.How == bySession && s.Reason != nil:
 		why = fmt.Sprintf("no session with the broker came back within %s: %s", window, s.Reason.Message)
 	case c.How == bySession:

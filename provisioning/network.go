@@ -3,6 +3,8 @@ package provisioning
 import (
 	"context"
 	"errors"
+	"net/netip"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -125,17 +127,46 @@ func (n *network) failing() bool {
 	return n.done == n.asked && n.failed != nil && !errors.Is(n.failed, system.ErrNoHost)
 }
 
-// trouble says why the host is not as the document asks, empty if it is.
-func (n *network) trouble() string {
+// trouble says why the host is not as the document asks, empty if it is: also
+// where somebody else has made it so.
+func (n *network) trouble(uplinks []uplink.Status) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	s := n.wanted
-	asks := s.Hostname != "" || len(s.NTP) > 0 || len(s.Links) > 0
 	switch {
-	case n.done != n.asked, n.failed == nil, errors.Is(n.failed, system.ErrNoHost) && !asks:
+	case n.done != n.asked, n.failed == nil, errors.Is(n.failed, system.ErrNoHost) && !lacks(n.wanted, uplinks):
 		return ""
 	}
 	return n.failed.Error()
+}
+
+// lacks tells whether the box cannot be seen to be as wanted. Who gave a NIC
+// its address by DHCP, and where the time is from, cannot be seen; a NIC that is
+// not there has an alarm of its own.
+func lacks(s system.Settings, uplinks []uplink.Status) bool {
+	if name, err := os.Hostname(); s.Hostname != "" && (err != nil || name != s.Hostname) || len(s.NTP) > 0 {
+		return true
+	}
+	for _, l := range s.Links {
+		i := slices.IndexFunc(uplinks, func(u uplink.Status) bool { return u.Name == l.Name })
+		if i < 0 || uplinks[i].Interface == "" {
+			continue
+		}
+		has := uplinks[i]
+		if l.DHCP4 {
+			return true
+		}
+		for _, p := range l.Addresses {
+			if !slices.Contains(has.Addresses, p.Addr()) {
+				return true
+			}
+		}
+		for _, gateway := range []*netip.Addr{l.Gateway4, l.Gateway6} {
+			if gateway != nil && !slices.Contains(has.Gateways, *gateway) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // hostSettings are what a document asks of the host. An uplink with neither

@@ -3,6 +3,8 @@ package provisioning
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -193,4 +195,34 @@ func TestSlowHost(t *testing.T) {
 			t.Error("media waits for the host")
 		}
 	})
+}
+
+// What the box has anyway needs nobody who sets it.
+func TestNetworkThatIsThere(t *testing.T) {
+	at, gateway := netip.MustParseAddr("192.0.2.9"), netip.MustParseAddr("192.0.2.1")
+	link := system.Link{Name: "wan0", Addresses: []netip.Prefix{netip.PrefixFrom(at, 24)}, Gateway4: &gateway}
+	has := uplink.Status{Name: "wan0", Interface: "eth1", Addresses: []netip.Addr{at}, Gateways: []netip.Addr{gateway}}
+	own, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		change func(s *system.Settings, u *uplink.Status)
+		lacks  bool
+	}{
+		"it is all there":        {func(*system.Settings, *uplink.Status) {}, false},
+		"the NIC is not there":   {func(_ *system.Settings, u *uplink.Status) { *u = uplink.Status{Name: "wan0"} }, false},
+		"the address is not":     {func(_ *system.Settings, u *uplink.Status) { u.Addresses = nil }, true},
+		"the router is not":      {func(_ *system.Settings, u *uplink.Status) { u.Gateways = nil }, true},
+		"it may be by DHCP":      {func(s *system.Settings, _ *uplink.Status) { s.Links[0].DHCP4 = true }, true},
+		"the time is from there": {func(s *system.Settings, _ *uplink.Status) { s.NTP = []string{"192.0.2.1"} }, true},
+		"it has its name":        {func(s *system.Settings, _ *uplink.Status) { s.Hostname = own }, false},
+		"it has another name":    {func(s *system.Settings, _ *uplink.Status) { s.Hostname = own + "x" }, true},
+	} {
+		s, u := system.Settings{Links: []system.Link{link}}, has
+		c.change(&s, &u)
+		if got := lacks(s, []uplink.Status{u}); got != c.lacks {
+			t.Errorf("%s: the box lacks something: %v", name, got)
+		}
+	}
 }

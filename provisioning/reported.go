@@ -18,7 +18,7 @@ func (a *Agent) report() {
 		status = config.StatusPendingConfirm
 	case f.wentBack:
 		status = config.StatusRolledBack
-	case a.network.trouble() != "", !r.Time.Before(a.health.appliedAt) && degraded(r):
+	case a.network.trouble(a.o.Uplinks.Status()) != "", !r.Time.Before(a.health.appliedAt) && degraded(r):
 		status = config.StatusDegraded
 	}
 	commit := a.commit.now.shown()

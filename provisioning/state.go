@@ -36,7 +36,7 @@ func (a *Agent) look() {
 	if r.Time.Before(a.health.appliedAt) {
 		return // another look will show what the document in force does
 	}
-	a.health.network = a.network.trouble()
+	a.health.network = a.network.trouble(uplinks)
 	a.noticeUplinks(uplinks)
 	a.noticeItems(r)
 	a.publishState(r, uplinks)
