@@ -318,10 +318,10 @@ func TestSetupRejected(t *testing.T) {
 	s.play(turn{"Name of this box [van-3]", "van-4"})
 	s.playAny(rest...)
 	s.expect("device hostname van-4\r\n                ^^^^^\r\n  Hostname is taken: use another.\r\n")
+	s.play(turn{"Name of this box [van-4]", "van-5"})
 	if d := b.draft(); d != "null" {
 		t.Errorf("a candidate is left: %s", d)
 	}
-	s.play(turn{"Name of this box [van-4]", "van-5"})
 	s.playAny(rest...)
 	s.play(turn{"Keep it (yes, no; Enter looks again)", "yes"})
 	s.expect("Version 8 is kept.")
