@@ -22,9 +22,11 @@ func GuestAddress(nic int) string { return fmt.Sprintf("10.77.%d.2", nic) }
 // (harness.InNetns), and they go with it.
 func NewLan(t *testing.T) Lan {
 	t.Helper()
-	if _, err := os.Stat("/dev/net/tun"); err != nil {
-		t.Fatalf("taps need the module tun: %v", err)
+	tun, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+	if err != nil {
+		t.Skipf("the machine's NICs are taps, and this kernel gives none: %v", err)
 	}
+	tun.Close()
 	l := Lan{Taps: []string{"tap0", "tap1"}}
 	ip(t, "link", "set", "lo", "up")
 	for i, tap := range l.Taps {
