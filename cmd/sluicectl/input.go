@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sluice/device/console/figure"
 	"sluice/provisioning/config"
 	"sluice/relay"
 )
@@ -115,7 +116,7 @@ func (c *command) printInspection(v config.Inspection) {
 	c.paragraph("Input      ", strings.Join(parts, ", "))
 	state := dash(string(v.State))
 	if v.BitrateBps > 0 {
-		state += ", " + bitrate(v.BitrateBps)
+		state += ", " + figure.Bitrate(v.BitrateBps)
 	}
 	if v.Reason != nil {
 		state += ": " + why(v.Reason)
@@ -133,7 +134,7 @@ func (c *command) printInspection(v config.Inspection) {
 		case p.Taken:
 			how = "taken"
 		}
-		c.line("Programme  ", strconv.Itoa(int(p.Number)), "PMT "+pid(p.PMTPID), how)
+		c.line("Programme  ", strconv.Itoa(int(p.Number)), "PMT "+figure.PID(p.PMTPID), how)
 		if len(p.Streams) == 0 {
 			c.line("           ", "no streams are known")
 			continue
@@ -144,14 +145,11 @@ func (c *command) printInspection(v config.Inspection) {
 			if !s.Carried {
 				carried = "no: " + dash(s.LeftOut)
 			}
-			t.add(pid(s.PID), s.Type, dash(s.Codec), format(s), bitrate(s.BitrateBps), carried)
+			t.add(figure.PID(s.PID), s.Type, dash(s.Codec), format(s), figure.Bitrate(s.BitrateBps), carried)
 		}
 		t.print(c.out, c.width)
 	}
 }
-
-// pid writes a PID both ways in which people know it.
-func pid(n uint16) string { return fmt.Sprintf("%d (0x%X)", n, n) }
 
 // format is what is known of pictures or sound.
 func format(s config.InspectedStream) string {
@@ -160,21 +158,15 @@ func format(s config.InspectedStream) string {
 		parts = append(parts, fmt.Sprintf("%dx%d", s.Width, s.Height))
 	}
 	if s.FrameRate > 0 {
-		parts = append(parts, decimals(s.FrameRate, 2)+" fps")
+		parts = append(parts, figure.Decimals(s.FrameRate, 2)+" fps")
 	}
 	if s.SampleRate > 0 {
-		parts = append(parts, decimals(float64(s.SampleRate)/1000, 3)+" kHz")
+		parts = append(parts, figure.Decimals(float64(s.SampleRate)/1000, 3)+" kHz")
 	}
 	if s.Channels > 0 {
 		parts = append(parts, fmt.Sprintf("%d ch", s.Channels))
 	}
 	return dash(strings.Join(parts, " "))
-}
-
-// decimals writes a figure with so many decimals at most.
-func decimals(f float64, n int) string {
-	text := strconv.FormatFloat(f, 'f', n, 64)
-	return strings.TrimRight(strings.TrimRight(text, "0"), ".")
 }
 
 // paragraph prints a sentence beside its label, on as many lines as it takes.

@@ -67,14 +67,6 @@ func TestInputsThatAreNotShown(t *testing.T) {
 	}
 }
 
-func TestDecimals(t *testing.T) {
-	for f, want := range map[float64]string{25: "25", 29.97: "29.97", 59.9405: "59.94", 23.976: "23.98", 100: "100", 12.5: "12.5"} {
-		if got := decimals(f, 2); got != want {
-			t.Errorf("%v: %s, want %s", f, got, want)
-		}
-	}
-}
-
 // What a source brings is told on the box and behind a broker.
 func TestInputsOverBothTransports(t *testing.T) {
 	b := startBox(t)

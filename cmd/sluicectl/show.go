@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"sluice/device/console/figure"
 	"sluice/device/control"
 	"sluice/provisioning/config"
 )
@@ -37,7 +36,7 @@ func (c *command) status() *cobra.Command {
 				c.section("ALARMS")
 				t := table{head: []string{"SUBJECT", "SINCE", "MESSAGE"}}
 				for _, a := range v.state.Alarms {
-					t.add(a.Subject, ago(c.now(), a.Since), a.Message)
+					t.add(a.Subject, figure.Ago(c.now(), a.Since), a.Message)
 				}
 				t.print(c.out, c.width)
 			}
@@ -72,8 +71,8 @@ func (c *command) printBox(ctx context.Context, v *view) {
 		return
 	}
 	s := v.figures.System
-	load := fmt.Sprintf("CPU %.0f %%, memory %s, up %s", s.CPUPercent, scaled(s.RSSBytes, "B"),
-		ago(c.now(), c.now().Add(-time.Duration(s.UptimeS*float64(time.Second)))))
+	load := fmt.Sprintf("CPU %.0f %%, memory %s, up %s", s.CPUPercent, figure.Scaled(s.RSSBytes, "B"),
+		figure.Ago(c.now(), c.now().Add(-time.Duration(s.UptimeS*float64(time.Second)))))
 	if s.TemperatureC != nil {
 		load += fmt.Sprintf(", %.0f °C", *s.TemperatureC)
 	}
@@ -132,7 +131,7 @@ func (c *command) printInputs(v *view) {
 				up++
 			}
 		}
-		t.add(in.flow+"/"+in.ID, in.protocol, dash(string(in.State)), ago(c.now(), in.Since), in.bitrate(),
+		t.add(in.flow+"/"+in.ID, in.protocol, dash(string(in.State)), figure.Ago(c.now(), in.Since), in.bitrate(),
 			fmt.Sprintf("%d/%d", up, len(all)), why(in.Reason))
 	}
 	t.print(c.out, c.width)
@@ -180,7 +179,7 @@ func (c *command) outputs() *cobra.Command {
 func (c *command) printOutputs(v *view, flow string) {
 	t := table{head: []string{"FLOW/OUTPUT", "PROTOCOL", "STATE", "SINCE", "BITRATE", "VIEWERS", "REASON"}}
 	for _, o := range v.outputs(flow) {
-		t.add(o.flow+"/"+o.ID, o.settings.Protocol, dash(string(o.State)), ago(c.now(), o.Since), o.bitrate(),
+		t.add(o.flow+"/"+o.ID, o.settings.Protocol, dash(string(o.State)), figure.Ago(c.now(), o.Since), o.bitrate(),
 			o.viewers(), why(o.Reason))
 	}
 	t.print(c.out, c.width)
@@ -205,7 +204,7 @@ func (c *command) showOutput(o output) error {
 	}
 	c.line("Output    ", o.flow+"/"+o.ID, o.settings.Name)
 	c.line("Protocol  ", o.settings.Protocol)
-	c.line("State     ", dash(string(o.State))+" for "+ago(c.now(), o.Since), why(o.Reason))
+	c.line("State     ", dash(string(o.State))+" for "+figure.Ago(c.now(), o.Since), why(o.Reason))
 	for i, url := range o.settings.PlaybackURLs {
 		if i == 0 {
 			c.line("Play      ", url)
@@ -217,12 +216,12 @@ func (c *command) showOutput(o output) error {
 	if f == nil {
 		return nil
 	}
-	c.line("Bitrate   ", bitrate(f.BitrateBps))
-	c.line("Sent      ", scaled(f.Bytes, "B"), count(f.Packets.Sent, "packets"))
+	c.line("Bitrate   ", figure.Bitrate(f.BitrateBps))
+	c.line("Sent      ", figure.Scaled(f.Bytes, "B"), figure.Count(f.Packets.Sent, "packets"))
 	if f.BytesAcked > 0 {
-		c.line("Confirmed ", scaled(f.BytesAcked, "B"))
+		c.line("Confirmed ", figure.Scaled(f.BytesAcked, "B"))
 	}
-	c.line("Lost      ", count(f.Packets.Lost, "packets"), count(f.Packets.Retransmitted, "sent again"), dropped(f.Packets.Dropped))
+	c.line("Lost      ", figure.Count(f.Packets.Lost, "packets"), figure.Count(f.Packets.Retransmitted, "sent again"), figure.Dropped(f.Packets.Dropped))
 	if f.RTTMs > 0 || f.LatencyMs > 0 {
 		advice := ""
 		if ms := advised(f.SRT); ms > 0 {
@@ -235,9 +234,9 @@ func (c *command) showOutput(o output) error {
 		c.line("Network   ", fmt.Sprintf("round trip %.1f ms", f.RTTMs), latency, advice)
 	}
 	if n := f.Conversion; n != nil {
-		c.line("Converted ", count(n.Frames, "frames"), count(n.Jumps, "jumps of the source's clock"), dropped(n.Dropped))
+		c.line("Converted ", figure.Count(n.Frames, "frames"), figure.Count(n.Jumps, "jumps of the source's clock"), figure.Dropped(n.Dropped))
 	}
-	c.line("Peers     ", count(uint64(len(f.Sessions)), "now"), count(f.Reconnections, "reconnections"), count(f.Refused, "refused"))
+	c.line("Peers     ", figure.Count(uint64(len(f.Sessions)), "now"), figure.Count(f.Reconnections, "reconnections"), figure.Count(f.Refused, "refused"))
 	if len(f.Destinations) > 0 {
 		fmt.Fprintln(c.out)
 		t := table{head: []string{"DESTINATION", "STATE", "REASON"}}
@@ -250,27 +249,9 @@ func (c *command) showOutput(o output) error {
 		fmt.Fprintln(c.out)
 		t := table{head: []string{"SESSION", "PEER", "SINCE", "BITRATE"}}
 		for _, s := range f.Sessions {
-			t.add(s.ID, s.Peer, ago(c.now(), s.Since), bitrate(s.BitrateBps))
+			t.add(s.ID, s.Peer, figure.Ago(c.now(), s.Since), figure.Bitrate(s.BitrateBps))
 		}
 		t.print(c.out, c.width)
 	}
 	return nil
-}
-
-func count(n uint64, what string) string { return fmt.Sprintf("%d %s", n, what) }
-
-// dropped says how many packets were dropped, and why.
-func dropped(by map[string]uint64) string {
-	var n uint64
-	var reasons []string
-	for _, reason := range slices.Sorted(maps.Keys(by)) {
-		if by[reason] > 0 {
-			n += by[reason]
-			reasons = append(reasons, count(by[reason], reason))
-		}
-	}
-	if n == 0 {
-		return "0 dropped"
-	}
-	return count(n, "dropped") + " (" + strings.Join(reasons, ", ") + ")"
 }

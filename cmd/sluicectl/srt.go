@@ -3,12 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"sluice/device/console/figure"
 	"sluice/provisioning/config"
 )
 
@@ -135,7 +135,7 @@ func (l connection) traffic() traffic {
 	if l.Direction == inward {
 		return traffic{
 			l.PktRecv, l.PktRcvLoss, l.PktRcvRetrans, l.PktRcvDrop,
-			l.MbpsRecvRate, l.MsRcvTsbPdDelay, l.MsRcvBuf, "-", short(l.MsDrift),
+			l.MbpsRecvRate, l.MsRcvTsbPdDelay, l.MsRcvBuf, "-", figure.Short(l.MsDrift),
 		}
 	}
 	return traffic{
@@ -154,9 +154,9 @@ func (c *command) printConnections(all []connection) {
 		if l.Session != "" {
 			name += ", session " + prefix(l.Session, 8)
 		}
-		t.add(name, short(l.MsRTT), short(l.MsRTTVar), short(f.latency), bitrate(uint64(f.mbps*1e6)),
-			percent(f.lost, f.packets)+"%", percent(f.again, f.packets)+"%", strconv.FormatUint(f.dropped, 10),
-			short(f.buffer), f.flight, f.drift)
+		t.add(name, figure.Short(l.MsRTT), figure.Short(l.MsRTTVar), figure.Short(f.latency), figure.Bitrate(uint64(f.mbps*1e6)),
+			figure.Percent(f.lost, f.packets)+"%", figure.Percent(f.again, f.packets)+"%", strconv.FormatUint(f.dropped, 10),
+			figure.Short(f.buffer), f.flight, f.drift)
 	}
 	t.print(c.out, c.width)
 	said := false
@@ -181,7 +181,7 @@ func (l connection) advice() string {
 		return ""
 	}
 	return fmt.Sprintf("%v: use latency_ms %d or more (round trip %s ms +- %s, %s %% lost; %s ms is in use)",
-		l, l.AdvisedLatencyMs, short(l.MsRTT), short(l.MsRTTVar), percent(f.lost, f.packets), short(f.latency))
+		l, l.AdvisedLatencyMs, figure.Short(l.MsRTT), figure.Short(l.MsRTTVar), figure.Percent(f.lost, f.packets), figure.Short(f.latency))
 }
 
 // advised is the latency that suits all the connections, 0 where none is known.
@@ -191,32 +191,6 @@ func advised(links []config.LinkFigures) int {
 		most = max(most, l.AdvisedLatencyMs)
 	}
 	return most
-}
-
-// short writes a figure with a decimal where that says something.
-func short(f float64) string {
-	if math.Abs(f) < 10 {
-		f = math.Round(f*10) / 10
-	} else {
-		f = math.Round(f)
-	}
-	if f == 0 {
-		return "0" // and not -0
-	}
-	return strconv.FormatFloat(f, 'f', -1, 64)
-}
-
-// percent is how many of so many there are: a thousandth of losses is told
-// from none.
-func percent(n, of uint64) string {
-	if n == 0 || of == 0 {
-		return "0"
-	}
-	p := 100 * float64(n) / float64(of)
-	if p < 0.995 {
-		return fmt.Sprintf("%.2f", p)
-	}
-	return short(p)
 }
 
 // prefix returns the first n bytes of an ASCII id.

@@ -61,37 +61,6 @@ func TestConnectionsAreWaitedFor(t *testing.T) {
 	}
 }
 
-func TestPercent(t *testing.T) {
-	for _, c := range []struct {
-		n, of uint64
-		want  string
-	}{
-		{0, 0, "0"},
-		{3, 0, "0"},
-		{0, 1000, "0"},
-		{31, 1_000_000, "0.00"},
-		{1, 5000, "0.02"},
-		{99, 10_000, "0.99"},
-		{1, 100, "1"},
-		{42, 2000, "2.1"},
-		{1, 8, "13"},
-		{1, 1, "100"},
-		{3, 1, "300"},
-	} {
-		if got := percent(c.n, c.of); got != c.want {
-			t.Errorf("%d of %d: %s, want %s", c.n, c.of, got, c.want)
-		}
-	}
-}
-
-func TestShort(t *testing.T) {
-	for f, want := range map[float64]string{0: "0", -0.04: "0", 0.42: "0.4", 6: "6", 9.96: "10", 58.2: "58", -12.6: "-13", 1322.2: "1322"} {
-		if got := short(f); got != want {
-			t.Errorf("%v: %s, want %s", f, got, want)
-		}
-	}
-}
-
 // Both ends of a connection are told of, on the box and behind a broker.
 func TestConnectionsOverBothTransports(t *testing.T) {
 	b := startBox(t)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -110,40 +109,6 @@ func clean(s string) string {
 		return r
 	}, s)
 }
-
-// ago says how long something has been so.
-func ago(now, since time.Time) string {
-	if since.IsZero() {
-		return "-"
-	}
-	d := max(now.Sub(since), 0)
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
-	case d < 24*time.Hour:
-		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
-	}
-	return fmt.Sprintf("%dd%02dh", int(d.Hours())/24, int(d.Hours())%24)
-}
-
-// scaled writes a figure with three digits or so, and its unit.
-func scaled(n uint64, unit string) string {
-	f := float64(n)
-	for _, prefix := range []string{"", "k", "M", "G"} {
-		if f < 999.5 || prefix == "G" {
-			if prefix == "" || f >= 99.95 {
-				return fmt.Sprintf("%.0f %s%s", f, prefix, unit)
-			}
-			return fmt.Sprintf("%.1f %s%s", f, prefix, unit)
-		}
-		f /= 1000
-	}
-	return "" // not reached: G ends the loop
-}
-
-func bitrate(bps uint64) string { return scaled(bps, "b/s") }
 
 // printJSON prints v for programs, and for people who read JSON.
 func (c *command) printJSON(v any) error {

@@ -109,17 +109,6 @@ func TestDestinations(t *testing.T) {
 	prints(t, documents, 80, "outputs stage/hub", "outputs-stage-hub")
 }
 
-func TestScaled(t *testing.T) {
-	for n, want := range map[uint64]string{
-		0: "0 b/s", 999: "999 b/s", 1000: "1.0 kb/s", 99_900: "99.9 kb/s", 100_000: "100 kb/s",
-		999_499: "999 kb/s", 999_600: "1.0 Mb/s", 5_120_000: "5.1 Mb/s", 12_345_678_901: "12.3 Gb/s", 5_000_000_000_000: "5000 Gb/s",
-	} {
-		if got := bitrate(n); got != want {
-			t.Errorf("%d: got %s, want %s", n, got, want)
-		}
-	}
-}
-
 func TestRedact(t *testing.T) {
 	got := string(redact([]byte(`{"schema": "x", "version": 12345678901234567, "surprise": "s1", "secrets": {"a": "s2", "b": {"x": "s3"}},
 		"state": {"flows": [{"id": "f", "outputs": [

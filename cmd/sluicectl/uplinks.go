@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sluice/device/console/figure"
 	"sluice/provisioning/config"
 )
 
@@ -55,7 +56,7 @@ func (c *command) printNICs(ctx context.Context, v *view) {
 			if n.Name == u.Interface {
 				driver = n.Driver
 				if n.SpeedMbps > 0 {
-					speed = bitrate(uint64(n.SpeedMbps) * 1e6)
+					speed = figure.Bitrate(uint64(n.SpeedMbps) * 1e6)
 				}
 			}
 		}
@@ -83,7 +84,7 @@ func readiness(u config.UplinkState) (state, what string) {
 // rates returns what passes through an uplink's NIC.
 func (v *view) rates(name string) (in, out string) {
 	if f := v.uplinkFigures(name); f != nil {
-		return bitrate(f.RxBps), bitrate(f.TxBps)
+		return figure.Bitrate(f.RxBps), figure.Bitrate(f.TxBps)
 	}
 	return "-", "-"
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"sluice/device/console/figure"
 	"sluice/provisioning/config"
 	"sluice/relay"
 	"sluice/relay/endpoint"
@@ -215,14 +216,14 @@ func (i input) bitrate() string {
 	if i.figures == nil {
 		return "-"
 	}
-	return bitrate(i.figures.BitrateBps)
+	return figure.Bitrate(i.figures.BitrateBps)
 }
 
 func (o output) bitrate() string {
 	if o.figures == nil {
 		return "-"
 	}
-	return bitrate(o.figures.BitrateBps)
+	return figure.Bitrate(o.figures.BitrateBps)
 }
 
 // viewers of an output that dials are its peer: there is nothing to count.

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"sluice/device/console/figure"
 )
 
 // requestNode is what can be asked of the box beside its configuration.
@@ -182,9 +184,9 @@ func (s *session) bundle(ctx context.Context, _ call) error {
 	}
 	// Ten bits for each byte: 8N1.
 	bytes := len(b.Base64) + 2*(len(b.Base64)/bundleColumns+1)
-	took := lasting(time.Duration(10*bytes) * time.Second / time.Duration(s.o.BitsPerSecond))
+	took := figure.Lasting(time.Duration(10*bytes) * time.Second / time.Duration(s.o.BitsPerSecond))
 	s.print(fold(clean(fmt.Sprintf("%s has %s. Over the network sluicectl support-bundle fetches it. Here it is %s of base64, which takes %s at %d bit/s.",
-		b.Name, scaled(uint64(b.Size), "B"), scaled(uint64(bytes), "B"), took, s.o.BitsPerSecond))+"\n", s.width))
+		b.Name, figure.Scaled(uint64(b.Size), "B"), figure.Scaled(uint64(bytes), "B"), took, s.o.BitsPerSecond))+"\n", s.width))
 	if ok, err := s.confirm(ctx, "Print it?"); err != nil || !ok {
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"time"
+
+	"sluice/device/console/figure"
 )
 
 // errIdle is the error of who does nothing for too long.
@@ -34,7 +36,7 @@ func (s *session) key(ctx context.Context, notify func(text string)) (key, error
 		case until >= s.o.Idle:
 			return 0, errIdle
 		case s.user != "" && !s.script:
-			notify("You are logged out in " + lasting(s.o.Idle-until) + " unless a key is pressed.\n")
+			notify("You are logged out in " + figure.Lasting(s.o.Idle-until) + " unless a key is pressed.\n")
 		}
 	}
 }

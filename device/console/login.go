@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"sluice/device/console/figure"
 )
 
 const (
@@ -172,7 +174,7 @@ func (s *session) refused(ctx context.Context, err error, name string) error {
 		return nil
 	}
 	wait := min(time.Duration(data.Seconds*float64(time.Second)), maxWait)
-	s.printf("The next try is possible in %s.\n", lasting(wait))
+	s.printf("The next try is possible in %s.\n", figure.Lasting(wait))
 	end := time.Now().Add(wait)
 	var ahead []key
 	for {

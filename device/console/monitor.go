@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"sluice/device/console/figure"
 )
 
 const monitorEvery = time.Second
@@ -85,11 +87,11 @@ func (s *session) picture(v *view) []string {
 		if f := i.figures; f != nil {
 			lost = fmt.Sprint(f.Packets.Lost)
 			if f.RTTMs > 0 {
-				rtt = short(f.RTTMs) + " ms"
+				rtt = figure.Short(f.RTTMs) + " ms"
 			}
 		}
 		name := cut(i.String(), 26)
-		t.add(name, direction, dash(i.State), ago(s.o.Now(), i.Since), i.bitrate(), lost, rtt, peers)
+		t.add(name, direction, dash(i.State), figure.Ago(s.o.Now(), i.Since), i.bitrate(), lost, rtt, peers)
 	}
 	for _, f := range v.reported.State.Flows {
 		for _, i := range v.inputs(f.ID) {

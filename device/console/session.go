@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"sluice/device/console/figure"
 )
 
 // A session is one Run. All of it belongs to Run's goroutine.
@@ -55,7 +57,7 @@ func (s *session) serve(ctx context.Context) error {
 		}
 		switch {
 		case errors.Is(err, errIdle):
-			s.printf("\nLogged out after %s without a key. What was being edited is kept.\n", lasting(s.o.Idle))
+			s.printf("\nLogged out after %s without a key. What was being edited is kept.\n", figure.Lasting(s.o.Idle))
 		case errors.Is(err, errLogout):
 			s.printf("Logged out.\n")
 		case errors.Is(err, errSessionLost):

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"sluice/device/console/figure"
 )
 
 // setupNodes are the guided ways to set up a box, as operational commands.
@@ -74,7 +76,7 @@ func (n nic) link() string {
 	case !n.Carrier:
 		return "no link"
 	case n.SpeedMbps > 0:
-		return bitrate(uint64(n.SpeedMbps) * 1e6)
+		return figure.Bitrate(uint64(n.SpeedMbps) * 1e6)
 	}
 	return "link"
 }

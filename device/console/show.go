@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"sluice/device/console/figure"
 )
 
 // showNode is what can be looked at. Every one is a screen, or is paged.
@@ -82,7 +84,7 @@ func (s *session) showVersion(ctx context.Context, _ call) (string, error) {
 	}
 	up := ""
 	if v.figures.System.UptimeS > 0 {
-		up = "up " + lasting(time.Duration(v.figures.System.UptimeS*float64(time.Second)))
+		up = "up " + figure.Lasting(time.Duration(v.figures.System.UptimeS*float64(time.Second)))
 	}
 	return labelled("Box", s.width, id.Name, i.Model) + device +
 		labelled("Serial", s.width, dash(i.SerialNumber)) +
@@ -100,7 +102,7 @@ func (s *session) showHardware(ctx context.Context, _ call) (string, error) {
 		return "", err
 	}
 	system := v.figures.System
-	load := []string{fmt.Sprintf("CPU %.0f %%", system.CPUPercent), "memory " + scaled(system.RSSBytes, "B")}
+	load := []string{fmt.Sprintf("CPU %.0f %%", system.CPUPercent), "memory " + figure.Scaled(system.RSSBytes, "B")}
 	if system.TemperatureC != nil {
 		load = append(load, fmt.Sprintf("%.0f degrees Celsius", *system.TemperatureC))
 	}
@@ -108,7 +110,7 @@ func (s *session) showHardware(ctx context.Context, _ call) (string, error) {
 	for _, n := range i.Interfaces {
 		speed := "-"
 		if n.SpeedMbps > 0 {
-			speed = bitrate(uint64(n.SpeedMbps) * 1e6)
+			speed = figure.Bitrate(uint64(n.SpeedMbps) * 1e6)
 		}
 		t.add(n.Name, dash(n.MAC), speed, dash(n.Driver), dash(n.Path))
 	}
@@ -139,7 +141,7 @@ func (s *session) showUplinks(ctx context.Context, _ call) (string, error) {
 		}
 		for _, n := range i.Interfaces {
 			if n.Name == u.Interface && u.Carrier && n.SpeedMbps > 0 {
-				link = bitrate(uint64(n.SpeedMbps) * 1e6)
+				link = figure.Bitrate(uint64(n.SpeedMbps) * 1e6)
 			}
 		}
 		if u.Interface == "" {
@@ -148,7 +150,7 @@ func (s *session) showUplinks(ctx context.Context, _ call) (string, error) {
 		in, out := "-", "-"
 		for _, f := range v.figures.Uplinks {
 			if f.Name == u.Name {
-				in, out = bitrate(f.RxBps), bitrate(f.TxBps)
+				in, out = figure.Bitrate(f.RxBps), figure.Bitrate(f.TxBps)
 			}
 		}
 		state, what := u.readiness()
@@ -173,7 +175,7 @@ func (s *session) showFleet(ctx context.Context, _ call) (string, error) {
 	}
 	state := dash(f.State)
 	if !f.Since.IsZero() {
-		state += " for " + ago(s.o.Now(), f.Since)
+		state += " for " + figure.Ago(s.o.Now(), f.Since)
 	}
 	if f.Reason != nil {
 		state += ": " + why(f.Reason)
@@ -211,7 +213,7 @@ func (s *session) showClock(ctx context.Context, _ call) (string, error) {
 		labelled("State", s.width, state) +
 		labelled("Server", s.width, dash(c.Server))
 	if c.OffsetMs != nil {
-		text += labelled("Offset", s.width, short(*c.OffsetMs)+" ms")
+		text += labelled("Offset", s.width, figure.Short(*c.OffsetMs)+" ms")
 	}
 	if c.Source == "none" {
 		text += labelled("Note", s.width, "nothing on this box sets its clock")
@@ -229,7 +231,7 @@ func (s *session) showAlarms(ctx context.Context, _ call) (string, error) {
 	}
 	t := table{head: []string{"SUBJECT", "CODE", "SINCE", "MESSAGE"}}
 	for _, a := range v.state.Alarms {
-		t.add(a.Subject, a.Code, ago(s.o.Now(), a.Since), a.Message)
+		t.add(a.Subject, a.Code, figure.Ago(s.o.Now(), a.Since), a.Message)
 	}
 	return t.lines(s.width), nil
 }

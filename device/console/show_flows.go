@@ -4,10 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
+
+	"sluice/device/console/figure"
 )
 
 const noFlows = "There are no flows.\n"
@@ -31,7 +31,7 @@ func (s *session) showFlows(ctx context.Context, _ call) (string, error) {
 		outputs := fmt.Sprintf("%d/%d", up, len(all))
 		inputs := v.inputs(f.ID)
 		for _, i := range inputs {
-			t.add(i.String(), i.protocol, dash(i.State), ago(s.o.Now(), i.Since), i.bitrate(), outputs, why(i.Reason))
+			t.add(i.String(), i.protocol, dash(i.State), figure.Ago(s.o.Now(), i.Since), i.bitrate(), outputs, why(i.Reason))
 		}
 		if len(inputs) == 0 {
 			t.add(f.ID, "-", "-", "-", "-", outputs, "it has no input")
@@ -54,7 +54,7 @@ func (s *session) showOutputs(ctx context.Context, c call) (string, error) {
 	}
 	t := table{head: []string{"FLOW/OUTPUT", "PROTOCOL", "STATE", "SINCE", "BITRATE", "VIEWERS", "REASON"}}
 	for _, o := range all {
-		t.add(o.String(), o.protocol, dash(o.State), ago(s.o.Now(), o.Since), o.bitrate(), o.viewers(), why(o.Reason))
+		t.add(o.String(), o.protocol, dash(o.State), figure.Ago(s.o.Now(), o.Since), o.bitrate(), o.viewers(), why(o.Reason))
 	}
 	return t.lines(s.width), nil
 }
@@ -75,7 +75,7 @@ func (s *session) showOutput(ctx context.Context, c call) (string, error) {
 	case o.settings.Region != "":
 		way = "to region " + o.settings.Region
 	}
-	state := dash(o.State) + " for " + ago(s.o.Now(), o.Since)
+	state := dash(o.State) + " for " + figure.Ago(s.o.Now(), o.Since)
 	if o.Reason != nil {
 		state += ": " + why(o.Reason)
 	}
@@ -94,11 +94,11 @@ func (s *session) showOutput(ctx context.Context, c call) (string, error) {
 func (s *session) outputFigures(f *itemFigures) string {
 	acked := ""
 	if f.BytesAcked > 0 {
-		acked = scaled(f.BytesAcked, "B") + " confirmed"
+		acked = figure.Scaled(f.BytesAcked, "B") + " confirmed"
 	}
-	text := labelled("Bitrate", s.width, bitrate(f.BitrateBps)) +
-		labelled("Sent", s.width, scaled(f.Bytes, "B"), count(f.Packets.Sent, "packets"), acked) +
-		labelled("Lost", s.width, count(f.Packets.Lost, "packets"), count(f.Packets.Retransmitted, "sent again"), dropped(f.Packets.Dropped))
+	text := labelled("Bitrate", s.width, figure.Bitrate(f.BitrateBps)) +
+		labelled("Sent", s.width, figure.Scaled(f.Bytes, "B"), figure.Count(f.Packets.Sent, "packets"), acked) +
+		labelled("Lost", s.width, figure.Count(f.Packets.Lost, "packets"), figure.Count(f.Packets.Retransmitted, "sent again"), figure.Dropped(f.Packets.Dropped))
 	if f.RTTMs > 0 || f.LatencyMs > 0 {
 		latency, advice := "", ""
 		if f.LatencyMs > 0 { // of SRT
@@ -110,9 +110,9 @@ func (s *session) outputFigures(f *itemFigures) string {
 		text += labelled("Network", s.width, fmt.Sprintf("round trip %.1f ms", f.RTTMs), latency, advice)
 	}
 	if n := f.Conversion; n != nil {
-		text += labelled("Converted", s.width, count(n.Frames, "frames"), count(n.Jumps, "jumps of the source's clock"), dropped(n.Dropped))
+		text += labelled("Converted", s.width, figure.Count(n.Frames, "frames"), figure.Count(n.Jumps, "jumps of the source's clock"), figure.Dropped(n.Dropped))
 	}
-	text += labelled("Peers", s.width, count(uint64(len(f.Sessions)), "now"), count(f.Reconnections, "reconnections"), count(f.Refused, "refused"))
+	text += labelled("Peers", s.width, figure.Count(uint64(len(f.Sessions)), "now"), figure.Count(f.Reconnections, "reconnections"), figure.Count(f.Refused, "refused"))
 	if len(f.Destinations) > 0 {
 		t := table{head: []string{"DESTINATION", "STATE", "REASON"}}
 		for _, d := range f.Destinations {
@@ -123,27 +123,11 @@ func (s *session) outputFigures(f *itemFigures) string {
 	if len(f.Sessions) > 0 {
 		t := table{head: []string{"PEER", "SINCE", "BITRATE", "SESSION"}}
 		for _, p := range f.Sessions {
-			t.add(p.Peer, ago(s.o.Now(), p.Since), bitrate(p.BitrateBps), p.ID)
+			t.add(p.Peer, figure.Ago(s.o.Now(), p.Since), figure.Bitrate(p.BitrateBps), p.ID)
 		}
 		text += "\n" + t.lines(s.width)
 	}
 	return text
-}
-
-// dropped says how many packets were dropped, and why.
-func dropped(by map[string]uint64) string {
-	var n uint64
-	var reasons []string
-	for _, reason := range slices.Sorted(maps.Keys(by)) {
-		if by[reason] > 0 {
-			n += by[reason]
-			reasons = append(reasons, count(by[reason], reason))
-		}
-	}
-	if n == 0 {
-		return "0 dropped"
-	}
-	return count(n, "dropped") + " (" + strings.Join(reasons, ", ") + ")"
 }
 
 func (s *session) showInput(ctx context.Context, c call) (string, error) {
@@ -181,7 +165,7 @@ func (s *session) inspected(i *inspection) string {
 	}
 	state := dash(i.State)
 	if i.BitrateBps > 0 {
-		state += ", " + bitrate(i.BitrateBps)
+		state += ", " + figure.Bitrate(i.BitrateBps)
 	}
 	if i.Reason != nil {
 		state += ": " + why(i.Reason)
@@ -198,7 +182,7 @@ func (s *session) inspected(i *inspection) string {
 		case p.Taken:
 			how = "taken"
 		}
-		text += "\n" + labelled("Programme", s.width, strconv.Itoa(int(p.Number)), "PMT "+pid(p.PMTPID), how)
+		text += "\n" + labelled("Programme", s.width, strconv.Itoa(int(p.Number)), "PMT "+figure.PID(p.PMTPID), how)
 		if len(p.Streams) == 0 {
 			text += labelled("", s.width, "no streams are known")
 			continue
@@ -209,15 +193,12 @@ func (s *session) inspected(i *inspection) string {
 			if !e.Carried {
 				carried = "no: " + dash(e.LeftOut)
 			}
-			t.add(pid(e.PID), e.Type, dash(e.Codec), e.format(), bitrate(e.BitrateBps), carried)
+			t.add(figure.PID(e.PID), e.Type, dash(e.Codec), e.format(), figure.Bitrate(e.BitrateBps), carried)
 		}
 		text += t.lines(s.width)
 	}
 	return text
 }
-
-// pid writes a PID both ways in which people know it.
-func pid(n uint16) string { return fmt.Sprintf("%d (0x%X)", n, n) }
 
 // format is what is known of pictures or sound.
 func (e inspectedStream) format() string {
@@ -226,21 +207,15 @@ func (e inspectedStream) format() string {
 		parts = append(parts, fmt.Sprintf("%dx%d", e.Width, e.Height))
 	}
 	if e.FrameRate > 0 {
-		parts = append(parts, decimals(e.FrameRate, 2)+" fps")
+		parts = append(parts, figure.Decimals(e.FrameRate, 2)+" fps")
 	}
 	if e.SampleRate > 0 {
-		parts = append(parts, decimals(float64(e.SampleRate)/1000, 3)+" kHz")
+		parts = append(parts, figure.Decimals(float64(e.SampleRate)/1000, 3)+" kHz")
 	}
 	if e.Channels > 0 {
 		parts = append(parts, fmt.Sprintf("%d ch", e.Channels))
 	}
 	return dash(strings.Join(parts, " "))
-}
-
-// decimals writes a figure with so many decimals at most.
-func decimals(f float64, n int) string {
-	text := strconv.FormatFloat(f, 'f', n, 64)
-	return strings.TrimRight(strings.TrimRight(text, "0"), ".")
 }
 
 // explain says in one causal sentence why an output is as it is.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"sluice/device/console/figure"
 )
 
 // A connection is an SRT connection of an input or output.
@@ -54,7 +56,7 @@ func (c connection) traffic() traffic {
 	if c.inward {
 		return traffic{
 			c.PktRecv, c.PktRcvLoss, c.PktRcvRetrans, c.PktRcvDrop,
-			c.MbpsRecvRate, c.MsRcvTsbPdDelay, c.MsRcvBuf, "-", short(c.MsDrift),
+			c.MbpsRecvRate, c.MsRcvTsbPdDelay, c.MsRcvBuf, "-", figure.Short(c.MsDrift),
 		}
 	}
 	return traffic{
@@ -86,13 +88,13 @@ func (s *session) showSRT(ctx context.Context, c call) (string, error) {
 		if l.Session != "" {
 			name += ", session " + l.Session[:min(len(l.Session), 8)]
 		}
-		t.add(name, short(l.MsRTT), short(l.MsRTTVar), short(f.latency), bitrate(uint64(f.mbps*1e6)),
-			percent(f.lost, f.packets), percent(f.again, f.packets), strconv.FormatUint(f.dropped, 10),
-			short(f.buffer), f.flight, f.drift)
+		t.add(name, figure.Short(l.MsRTT), figure.Short(l.MsRTTVar), figure.Short(f.latency), figure.Bitrate(uint64(f.mbps*1e6)),
+			figure.Percent(f.lost, f.packets)+"%", figure.Percent(f.again, f.packets)+"%", strconv.FormatUint(f.dropped, 10),
+			figure.Short(f.buffer), f.flight, f.drift)
 		// The larger of both sides' latencies is used: ours alone will do.
 		if float64(l.AdvisedLatencyMs) > f.latency {
 			advice += fmt.Sprintf("%s: use latency_ms %d or more (round trip %s ms +- %s, %s lost; %s ms is in use)\n",
-				clean(l.String()), l.AdvisedLatencyMs, short(l.MsRTT), short(l.MsRTTVar), percent(f.lost, f.packets), short(f.latency))
+				clean(l.String()), l.AdvisedLatencyMs, figure.Short(l.MsRTT), figure.Short(l.MsRTTVar), figure.Percent(f.lost, f.packets)+"%", figure.Short(f.latency))
 		}
 	}
 	if advice != "" {

@@ -1,9 +1,6 @@
 package console
 
 import (
-	"fmt"
-	"math"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -135,72 +132,6 @@ func dash(s string) string {
 	}
 	return s
 }
-
-// ago says how long something has been so.
-func ago(now, since time.Time) string {
-	if since.IsZero() {
-		return "-"
-	}
-	return lasting(now.Sub(since))
-}
-
-func lasting(d time.Duration) string {
-	d = max(d, 0)
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
-	case d < 24*time.Hour:
-		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
-	}
-	return fmt.Sprintf("%dd%02dh", int(d.Hours())/24, int(d.Hours())%24)
-}
-
-// scaled writes a figure with three digits or so, and its unit.
-func scaled(n uint64, unit string) string {
-	f := float64(n)
-	for _, prefix := range []string{"", "k", "M", "G"} {
-		if f < 999.5 || prefix == "G" {
-			if prefix == "" || f >= 99.95 {
-				return fmt.Sprintf("%.0f %s%s", f, prefix, unit)
-			}
-			return fmt.Sprintf("%.1f %s%s", f, prefix, unit)
-		}
-		f /= 1000
-	}
-	return "" // not reached: G ends the loop
-}
-
-func bitrate(bps uint64) string { return scaled(bps, "b/s") }
-
-// short writes a figure with a decimal where that says something.
-func short(f float64) string {
-	if math.Abs(f) < 10 {
-		f = math.Round(f*10) / 10
-	} else {
-		f = math.Round(f)
-	}
-	if f == 0 {
-		return "0" // and not -0
-	}
-	return strconv.FormatFloat(f, 'f', -1, 64)
-}
-
-// percent is how many of so many there are: a thousandth of losses is told
-// from none.
-func percent(n, of uint64) string {
-	if n == 0 || of == 0 {
-		return "0%"
-	}
-	p := 100 * float64(n) / float64(of)
-	if p < 0.995 {
-		return fmt.Sprintf("%.2f%%", p)
-	}
-	return short(p) + "%"
-}
-
-func count(n uint64, what string) string { return fmt.Sprintf("%d %s", n, what) }
 
 // clock writes a time of day as the box has it.
 func clock(t time.Time) string { return t.UTC().Format("15:04:05") }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"sluice/device/console/figure"
 	"sluice/device/control"
 )
 
@@ -46,7 +47,7 @@ func (i item) bitrate() string {
 	if i.figures == nil {
 		return "-"
 	}
-	return bitrate(i.figures.BitrateBps)
+	return figure.Bitrate(i.figures.BitrateBps)
 }
 
 // viewers of an output that dials are its peer: there is nothing to count.

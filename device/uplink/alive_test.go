@@ -29,7 +29,6 @@ func TestAliveUnlessItHangs(t *testing.T) {
 	m.looking.Lock()
 	defer m.looking.Unlock()
 	m.Look()
-	time.Sleep(settle + 100*time.Millisecond) // until it is at it, as a rule
 	eventually(t, "it hangs, and is no longer alive", func() bool {
 		was := m.Alive()
 		time.Sleep(pulse + 500*time.Millisecond)
