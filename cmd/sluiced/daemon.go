@@ -108,13 +108,18 @@ func (d *daemon) dialer(name string) mqtt.DialFunc {
 // that it is ready. What is not bound by then will be later, or has no NIC.
 const bindTime = 10 * time.Second
 
-// awaitListeners returns when what is stored is not only in force, but answers.
+// awaitListeners returns when what is stored is not only in force, but answers,
+// and the Engine's report, which is a moment old, shows it.
 func (d *daemon) awaitListeners(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, bindTime)
 	defer cancel()
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
-	for !d.engine.Bound() {
+	var bound time.Time
+	for bound.IsZero() || !d.engine.Report().Time.After(bound) {
+		if bound.IsZero() && d.engine.Bound() {
+			bound = time.Now()
+		}
 		select {
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {

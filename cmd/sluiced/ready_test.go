@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sluice/device/control"
+	"sluice/relay/relaytest"
 	"sluice/test/harness"
 )
 
@@ -21,14 +22,8 @@ func TestReadyMeansBound(t *testing.T) {
 	// More than the box starts at once.
 	var flows []string
 	var ports []int
-	var held []net.PacketConn
 	port := func() int {
-		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		held = append(held, c) // until all are chosen
-		ports = append(ports, c.LocalAddr().(*net.UDPAddr).Port)
+		ports = append(ports, relaytest.FreePort(t))
 		return ports[len(ports)-1]
 	}
 	for f := range 2 {
@@ -38,9 +33,6 @@ func TestReadyMeansBound(t *testing.T) {
 		}
 		flows = append(flows, fmt.Sprintf(`{"id": "f%d", "name": "x", "inputs": [{"id": "enc", "protocol": "SRT", "srt": {"mode": "listener", "port": %d}}], "outputs": [%s]}`,
 			f, port(), strings.Join(outputs, ",")))
-	}
-	for _, c := range held {
-		c.Close()
 	}
 	document := fmt.Sprintf(`{"schema": "sluice.config/v1", "state": {"flows": [%s]}}`, strings.Join(flows, ","))
 	if status, body, err := control.NewClient(p.socket).Apply(t.Context(), []byte(document)); err != nil || status != 200 {
