@@ -193,7 +193,7 @@ func TestLoginGivenUp(t *testing.T) {
 			s.send(keys)
 			s.still()
 		}
-		time.Sleep(firstDeaf) // of the last
+		time.Sleep(firstDeaf + time.Second) // of the last; at the very moment it ends, either comes first
 		s.send("\r")
 		s.expect("login: ")
 		s.send("anna\r")
@@ -310,7 +310,7 @@ func TestDaemonGone(t *testing.T) {
 		s.send("battery staple\r")
 		s.expect("is sluiced running?\r\n")
 		f.change(func() { f.gone = nil })
-		time.Sleep(firstDeaf)
+		time.Sleep(firstDeaf + time.Second)
 		s.login()
 		f.change(func() { f.gone = errors.New("no daemon answers") })
 		if got := s.do("show flows", "van-3> "); !strings.HasSuffix(got, "\nNo daemon answers.\r\n") {
