@@ -147,13 +147,16 @@ func drain(conn *udp.Conn) {
 }
 
 // receiveBatch is how many datagrams are read at a time.
-const receiveBatch = 16
+const receiveBatch = 2 * burst
 
 // receive reads until ctx is done or the socket fails.
 func (in *input) receive(ctx context.Context, conn *udp.Conn, group netip.Addr, r *receiver) error {
 	reader := udp.NewReader(conn, receiveBatch, 1<<16)
+	pace := newPace()
+	defer pace.stop()
 	var deadline time.Time
 	var missed uint64
+	came := 0 // since the last rest
 	for {
 		if d := r.deadline(); !d.Equal(deadline) {
 			deadline = d
@@ -182,6 +185,12 @@ func (in *input) receive(ctx context.Context, conn *udp.Conn, group netip.Addr, 
 				continue // sent to the port, but not to the group
 			}
 			r.take(d.Data, d.From, d.Arrival)
+		}
+		// A buffer that the kernel cut might not hold what a rest brings.
+		if came += len(datagrams); len(datagrams) < receiveBatch && conn.Buffer() >= socketBuffer {
+			pace.rest(ctx, 0)
+			pace.got(came)
+			came = 0
 		}
 	}
 }

@@ -112,7 +112,7 @@ func TestMulticast(t *testing.T) {
 				must(t, err)
 				_, err = conn.WriteToUDP(noise.Next(), to(c.from)) // the port, but no group
 				must(t, err)
-				pace(n * 8)
+				keepPace(n * 8)
 			}
 			read(t, cursor, func(p media.Packet) bool {
 				v.Feed(p.Data)

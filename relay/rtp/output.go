@@ -68,7 +68,9 @@ func (out *output) Run(ctx context.Context, from flow.Source) error {
 	for _, l := range out.legs {
 		legs.Go(func() { l.keep(ctx) })
 	}
-	return out.send(ctx, cursor, out.streams())
+	window := newWindow(cursor)
+	defer window.stop()
+	return out.send(ctx, window, out.streams())
 }
 
 // A stream is legs whose datagrams are the same, headers included.
@@ -96,19 +98,15 @@ func (out *output) streams() []*stream {
 	return streams
 }
 
-// batch is how many packets are taken at a time.
-const batch = 64
-
-func (out *output) send(ctx context.Context, cursor *flow.Cursor, streams []*stream) error {
-	packets := make([]media.Packet, batch)
+func (out *output) send(ctx context.Context, window *window, streams []*stream) error {
 	for {
-		n, lost, err := cursor.Next(ctx, packets)
+		packets, lost, err := window.next(ctx)
 		if lost > 0 {
 			for _, l := range out.legs {
 				l.overrun(lost)
 			}
 		}
-		for _, p := range packets[:n] {
+		for _, p := range packets {
 			for part := range parts(p) {
 				for _, s := range streams {
 					s.take(p, part)
@@ -118,10 +116,10 @@ func (out *output) send(ctx context.Context, cursor *flow.Cursor, streams []*str
 		for _, s := range streams {
 			s.flush()
 		}
-		if n > 0 {
+		if len(packets) > 0 {
 			out.noteSent()
 		}
-		clear(packets[:n]) // let the payloads go while nothing comes
+		window.done()
 		switch {
 		case errors.Is(err, io.EOF):
 			return endpoint.Fail(endpoint.Connecting, nil, "ended", "the flow has ended")

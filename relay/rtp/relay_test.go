@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -50,7 +51,7 @@ func TestRelayIsByteForByte(t *testing.T) {
 				if _, err := conn.Write(b); err != nil {
 					t.Fatal(err)
 				}
-				pace(n)
+				keepPace(n)
 			}
 			v := relaytest.NewVerifier(1)
 			var last rtp.Header
@@ -111,7 +112,7 @@ func TestUnalignedUDPIsRealigned(t *testing.T) {
 			t.Fatal(err)
 		}
 		all = all[size:]
-		pace(n)
+		keepPace(n)
 	}
 	v := relaytest.NewVerifier(2)
 	read(t, cursor, func(p media.Packet) bool {
@@ -162,7 +163,7 @@ func TestOpaqueDatagramsAreRelayed(t *testing.T) {
 			if _, err := conn.Write(b); err != nil {
 				t.Fatal(err)
 			}
-			pace(n)
+			keepPace(n)
 		}
 		v := relaytest.NewDatagramVerifier(4)
 		for _, b := range s.wait(t, count) {
@@ -187,7 +188,7 @@ func generate(t testing.TB, seed uint64) (f *flow.Flow, publish func(n int)) {
 		for n := range count {
 			at = at.Add(g.Interval())
 			f.Publish([]media.Packet{{Format: format, Arrival: at, Data: g.Next()}})
-			pace(n)
+			keepPace(n)
 		}
 	}
 }
@@ -396,4 +397,33 @@ func TestNewGenerationRebuildsOneLeg(t *testing.T) {
 	publish(10)
 	a.wait(t, 10)
 	b.wait(t, 10)
+}
+
+// What comes at once after a slow stream waits in the buffer while the input
+// rests, and none of it is lost.
+func TestBurstFindsTheInputAtRest(t *testing.T) {
+	const slow, fast = 50, 2500
+	port := relaytest.FreePort(t)
+	conn := dialPort(t, port)
+	if err := setsockopt(conn, syscall.SOL_SOCKET, syscall.SO_RCVBUFFORCE, socketBuffer); err != nil {
+		t.Skipf("needs a large receive buffer, and so CAP_NET_ADMIN: %v", err)
+	}
+	e := env("lo")
+	_, f := startInput(t, InputConfig{Port: port, Encapsulation: EncapsulationUDP}, nil, e)
+	cursor := f.Open()
+	g, v := relaytest.NewTS(3), relaytest.NewVerifier(3)
+	for n := range slow + fast {
+		if n < slow {
+			time.Sleep(time.Millisecond)
+		}
+		_, err := conn.Write(g.Next())
+		must(t, err)
+	}
+	read(t, cursor, func(p media.Packet) bool {
+		v.Feed(p.Data)
+		return v.Report().Received < slow+fast
+	})
+	if err := v.Report().Intact(); err != nil {
+		t.Error(err)
+	}
 }

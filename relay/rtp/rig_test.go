@@ -221,8 +221,8 @@ func checkLedger(t testing.TB, name string, l *endpoint.Ledger) {
 	}
 }
 
-// pace lets the receiving goroutines keep up where a socket buffer is small.
-func pace(n int) {
+// keepPace lets the receiving goroutines keep up where a socket buffer is small.
+func keepPace(n int) {
 	if n%32 == 31 {
 		time.Sleep(time.Millisecond)
 	}

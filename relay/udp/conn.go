@@ -46,6 +46,7 @@ type Conn struct {
 	nic    string
 	index  int  // of the NIC, 0 where it is not known
 	six    bool // an IPv6 socket, which may serve IPv4 too
+	buffer int  // for receiving, in bytes; 0: not asked for
 	missed atomic.Uint64
 	lost   uint32 // the Reader's: the kernel's count of what did not fit, as last told
 	whole  bool   // the Writer's: segmentation offload does not work here
@@ -161,6 +162,9 @@ func newConn(conn *net.UDPConn, nic string, o Options) (*Conn, error) {
 
 // LocalAddr is where the socket is bound.
 func (c *Conn) LocalAddr() netip.AddrPort { return c.local }
+
+// Buffer is how many bytes the kernel granted of Options.Receive.
+func (c *Conn) Buffer() int { return c.buffer }
 
 // Missed counts the datagrams that arrived and did not fit the receive buffer,
 // as far as the Reader has heard of them.

@@ -56,8 +56,8 @@ func (c *Conn) setUp(fd int, o Options) error {
 	if c.index != 0 {
 		_ = unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, &unix.IPMreqn{Ifindex: int32(c.index)})
 	}
-	grow(fd, o.Log, "receive", "net.core.rmem_max", unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, o.Receive)
-	grow(fd, o.Log, "send", "net.core.wmem_max", unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, o.Send)
+	c.buffer = grow(fd, o.Log, "receive", "net.core.rmem_max", unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, o.Receive)
+	_ = grow(fd, o.Log, "send", "net.core.wmem_max", unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, o.Send)
 	return nil
 }
 
@@ -95,10 +95,10 @@ func (c *Conn) v6(o Options) []option {
 }
 
 // grow makes a buffer large: beyond the system's limit where that is allowed,
-// up to it otherwise.
-func grow(fd int, log *slog.Logger, which, limit string, force, option, bytes int) {
+// up to it otherwise. It returns how many bytes it has now.
+func grow(fd int, log *slog.Logger, which, limit string, force, option, bytes int) int {
 	if bytes <= 0 {
-		return
+		return 0
 	}
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, force, bytes) != nil {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, bytes)
@@ -109,6 +109,7 @@ func grow(fd int, log *slog.Logger, which, limit string, force, option, bytes in
 		log.Warn("the kernel cuts the "+which+" buffer: raise "+limit+", or give the program CAP_NET_ADMIN",
 			"asked_bytes", bytes, "granted_bytes", granted)
 	}
+	return granted
 }
 
 // Join makes the socket a member of the group on its NIC, for all sources or,
