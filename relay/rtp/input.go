@@ -187,7 +187,7 @@ func (in *input) receive(ctx context.Context, conn *udp.Conn, group netip.Addr, 
 			r.take(d.Data, d.From, d.Arrival)
 		}
 		// A buffer that the kernel cut might not hold what a rest brings.
-		if came += len(datagrams); len(datagrams) < receiveBatch && conn.Buffer() >= socketBuffer {
+		if came += len(datagrams); len(datagrams) < receiveBatch && conn.Buffer() >= socketBuffer && r.mayRest(time.Now()) {
 			pace.rest(ctx, 0)
 			pace.got(came)
 			came = 0

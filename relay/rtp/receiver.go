@@ -61,6 +61,13 @@ func newReceiver(in *input, source netip.Addr, to *flow.Flow) *receiver {
 // deadline is when expire has something to do; zero if it has not.
 func (r *receiver) deadline() time.Time { return r.order.deadline() }
 
+// mayRest tells whether nothing is given up within a rest: what is missing may
+// have come by then, and not have been looked at.
+func (r *receiver) mayRest(now time.Time) bool {
+	d := r.deadline()
+	return d.IsZero() || d.Sub(now) > longestRest
+}
+
 // expire goes on without what has been missing for too long.
 func (r *receiver) expire(now time.Time) {
 	r.order.expire(now)

@@ -125,6 +125,9 @@ func TestLossIsCountedAndNotWaitedForLong(t *testing.T) {
 	if want := b.now.Add(23 * time.Millisecond); !b.deadline().Equal(want) {
 		t.Errorf("the wait ends in %v, want 23ms", b.deadline().Sub(b.now))
 	}
+	if b.mayRest(b.deadline().Add(-longestRest)) || !b.mayRest(b.deadline().Add(-longestRest-1)) {
+		t.Error("a rest reaches the end of the wait, or ends well before it and is not taken")
+	}
 	b.expire(b.deadline().Add(-1))
 	if n := len(b.received()); n != 20 {
 		t.Errorf("%d packets before the wait is over", n)
@@ -132,6 +135,9 @@ func TestLossIsCountedAndNotWaitedForLong(t *testing.T) {
 	b.expire(b.deadline())
 	if n := len(b.received()); n != 48 || b.ledger.Lost.Load() != 2 {
 		t.Errorf("%d packets, %d lost; want 48 and 2", n, b.ledger.Lost.Load())
+	}
+	if !b.mayRest(b.now) {
+		t.Error("nothing is missing, and there is no rest")
 	}
 	b.feed(p[20]) // too late
 	b.feed(p[49]) // again
