@@ -141,7 +141,9 @@ func TestStreamsAreConvertedBothWays(t *testing.T) {
 		server, srtListener("back-out", backOut, ""), port, srtListener("srt-out", srtOut, ""), rtpOutput("rtp-out", rtpOut, `, "encapsulation": "udp"`))
 	b.publish(t, "config/desired", document, true)
 	l.next(t, 0, 10*time.Second, "config/accepted", nil)
-	x.AwaitStates(t, 15*time.Second, map[string]string{"srt": "waiting", "rtmp": "stalled", "push": "no_source", "players": "waiting"})
+	// All begin at once. A push that comes before there is who takes it is
+	// refused, and tries again within half a minute.
+	x.AwaitStates(t, 45*time.Second, map[string]string{"srt": "waiting", "rtmp": "stalled", "push": "no_source", "players": "waiting"})
 
 	// One encoder for all: H.264 with B-frames, AAC; a flash and a beep a second.
 	dir := t.TempDir()
