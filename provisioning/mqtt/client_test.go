@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,6 +78,7 @@ func TestSessionOrderAndReconnection(t *testing.T) {
 
 	stop()
 	eventually(t, "goodbye", func() bool { return slices.Contains(b2.rules.all(), "box/status gone qos1 retain=true") })
+	eventually(t, "the broker knows of the end", func() bool { return atomic.LoadInt64(&b2.Info.ClientsConnected) == 0 })
 	if slices.Contains(b2.rules.all(), "will box/status lost") {
 		t.Error("a clean end left the will")
 	}

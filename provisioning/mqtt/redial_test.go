@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -139,6 +140,8 @@ func TestSessionIsMadeAnew(t *testing.T) {
 	if s := c.Status(); s.Connected || s.Via != "" || s.Generation != dead {
 		t.Errorf("while the way is dead: %+v", s)
 	}
+	// A broker that is met again before it has read the goodbye publishes the will.
+	eventually(t, "the broker knows of the end", func() bool { return atomic.LoadInt64(&b.Info.ClientsConnected) == 0 })
 	good := take("wan1")
 	eventually(t, "ready again", func() bool { s := c.Status(); return s.Ready && s.Generation == good && s.Via == "wan1" })
 	want := []string{
