@@ -121,7 +121,14 @@ func TestOneConversionForAllOutputs(t *testing.T) {
 	c := converting(10)
 	b.Apply(c)
 	in := b.source(t)
-	await(t, "all outputs hold one stage", func() bool { return fmt.Sprint(b.users()) == "[10]" })
+	await(t, "all outputs hold one stage, and look at what comes", func() bool {
+		for _, o := range c.Flows[0].Outputs {
+			if all := b.made(o.ID); len(all) == 0 || all[0].Ledger.Connections.Load() == 0 {
+				return false
+			}
+		}
+		return fmt.Sprint(b.users()) == "[10]"
+	})
 	format := &media.Format{Kind: media.TS}
 	for _, d := range datagrams {
 		in.Emit(format, d)
@@ -137,6 +144,7 @@ func TestOneConversionForAllOutputs(t *testing.T) {
 	if &b.got("rtmp-0")[0][0] != &b.got("rtmp-9")[0][0] {
 		t.Error("the outputs do not share what was made once")
 	}
+	await(t, "the output of MPEG-TS gets the datagrams", func() bool { return len(b.got("srt")) >= len(datagrams) })
 	if passed := b.got("srt"); len(passed) != len(datagrams) || !bytes.Equal(bytes.Join(passed, nil), bytes.Join(datagrams, nil)) {
 		t.Error("what needs no conversion was changed")
 	}
