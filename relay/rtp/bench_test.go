@@ -1,6 +1,7 @@
 package rtp
 
 import (
+	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -31,10 +32,13 @@ func BenchmarkSend(b *testing.B) {
 	}
 }
 
-// sending returns an output with an open socket, and what it sends.
+// sending returns an output with an open socket, and what it sends. Nobody
+// reads that, who would have to be told from who sends.
 func sending(tb testing.TB) (*output, *stream) {
-	s := newSink(tb, listenLoopback(tb))
-	out := NewOutput(OutputConfig{TTL: 16, Destinations: []Destination{{Host: "127.0.0.1", Port: s.port()}}}, env("lo")).(*output)
+	conn := listenLoopback(tb)
+	tb.Cleanup(func() { conn.Close() })
+	port := conn.LocalAddr().(*net.UDPAddr).Port
+	out := NewOutput(OutputConfig{TTL: 16, Destinations: []Destination{{Host: "127.0.0.1", Port: port}}}, env("lo")).(*output)
 	sender, err := out.legs[0].open(tb.Context())
 	must(tb, err)
 	tb.Cleanup(sender.close)
