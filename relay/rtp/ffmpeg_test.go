@@ -72,7 +72,7 @@ func TestFFmpegSendsAndReceives(t *testing.T) {
 			port, back := relaytest.FreePort(t), relaytest.FreePort(t)
 			ein, eout := env("lo"), env("lo")
 			in, f := startInput(t, InputConfig{Port: port, Encapsulation: encapsulation}, nil, ein)
-			startOutput(t, OutputConfig{Destinations: []Destination{{Host: "127.0.0.1", Port: back}}, Encapsulation: encapsulation}, f, eout, 1)
+			_, stop := startOutput(t, OutputConfig{Destinations: []Destination{{Host: "127.0.0.1", Port: back}}, Encapsulation: encapsulation}, f, eout, 1)
 			cursor := f.Open()
 
 			dir := t.TempDir()
@@ -123,6 +123,7 @@ func TestFFmpegSendsAndReceives(t *testing.T) {
 			if in.Status().Phase != endpoint.Connected {
 				t.Errorf("%+v", in.Status())
 			}
+			_ = stop()
 			checkLedger(t, "output", eout.Ledger)
 
 			if err := received(); err != nil {
