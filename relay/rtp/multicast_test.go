@@ -97,7 +97,7 @@ func TestMulticast(t *testing.T) {
 			in, f := startInput(t, InputConfig{Port: port, Multicast: c.group, Source: c.source, Encapsulation: EncapsulationUDP}, nil, ein)
 			// Out to another group, and from there in again.
 			again, f2 := startInput(t, InputConfig{Port: back, Multicast: c.other}, nil, env("veth0"))
-			startOutput(t, OutputConfig{Destinations: []Destination{{Host: c.other, Port: back}}}, f, eout, 1)
+			_, stop := startOutput(t, OutputConfig{Destinations: []Destination{{Host: c.other, Port: back}}}, f, eout, 1)
 			cursor := f2.Open()
 			conn := sendFrom(t, c.from, c.group, port)
 			to := func(host string) *net.UDPAddr {
@@ -127,6 +127,7 @@ func TestMulticast(t *testing.T) {
 			if in.Status().Phase != endpoint.Connected || again.Status().Phase != endpoint.Connected {
 				t.Errorf("%+v %+v", in.Status(), again.Status())
 			}
+			_ = stop()
 			checkLedger(t, "output", eout.Ledger)
 		})
 	}
