@@ -46,3 +46,13 @@ func TakesSeconds(t testing.TB) {
 		t.Skip("it takes seconds, and proves little more on another processor: not with -short")
 	}
 }
+
+// StartsPrograms leaves a test that starts other programs out of the short
+// form: in an emulator a process with threads that forks may stand still for
+// ever, before the other program begins.
+func StartsPrograms(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it starts other programs, which may hang in an emulator: not with -short")
+	}
+}

@@ -225,9 +225,7 @@ type program struct {
 // start starts a program, which is killed at the end of the test.
 func start(t *testing.T, name string, args ...string) *program {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("-short goes without other programs")
-	}
+	relaytest.StartsPrograms(t)
 	path, err := exec.LookPath(name)
 	if err != nil {
 		t.Fatalf("%s is not installed (make test does)", name)

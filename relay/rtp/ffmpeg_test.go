@@ -69,6 +69,7 @@ func TestFFmpegSendsAndReceives(t *testing.T) {
 	for _, encapsulation := range []string{EncapsulationRTP, EncapsulationUDP} {
 		t.Run(encapsulation, func(t *testing.T) {
 			t.Parallel()
+			relaytest.StartsPrograms(t)
 			port, back := relaytest.FreePort(t), relaytest.FreePort(t)
 			ein, eout := env("lo"), env("lo")
 			in, f := startInput(t, InputConfig{Port: port, Encapsulation: encapsulation}, nil, ein)

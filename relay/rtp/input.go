@@ -152,11 +152,11 @@ const receiveBatch = 2 * burst
 // receive reads until ctx is done or the socket fails.
 func (in *input) receive(ctx context.Context, conn *udp.Conn, group netip.Addr, r *receiver) error {
 	reader := udp.NewReader(conn, receiveBatch, 1<<16)
-	pace := newPace()
-	defer pace.stop()
+	rests := newPace()
+	defer rests.stop()
 	var deadline time.Time
 	var missed uint64
-	came := 0 // since the last rest
+	came := 0 // in the last rest
 	for {
 		if d := r.deadline(); !d.Equal(deadline) {
 			deadline = d
@@ -186,11 +186,14 @@ func (in *input) receive(ctx context.Context, conn *udp.Conn, group netip.Addr, 
 			}
 			r.take(d.Data, d.From, d.Arrival)
 		}
+		if came += len(datagrams); len(datagrams) == receiveBatch {
+			continue // there is more
+		}
+		rests.got(came)
+		came = 0
 		// A buffer that the kernel cut might not hold what a rest brings.
-		if came += len(datagrams); len(datagrams) < receiveBatch && conn.Buffer() >= socketBuffer && r.mayRest(time.Now()) {
-			pace.rest(ctx, 0)
-			pace.got(came)
-			came = 0
+		if conn.Buffer() >= socketBuffer && r.mayRest(time.Now()) {
+			rests.rest(ctx, 0)
 		}
 	}
 }

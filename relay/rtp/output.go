@@ -68,9 +68,9 @@ func (out *output) Run(ctx context.Context, from flow.Source) error {
 	for _, l := range out.legs {
 		legs.Go(func() { l.keep(ctx) })
 	}
-	window := newWindow(cursor)
-	defer window.stop()
-	return out.send(ctx, window, out.streams())
+	w := newWindow(cursor)
+	defer w.stop()
+	return out.send(ctx, w, out.streams())
 }
 
 // A stream is legs whose datagrams are the same, headers included.
@@ -98,9 +98,9 @@ func (out *output) streams() []*stream {
 	return streams
 }
 
-func (out *output) send(ctx context.Context, window *window, streams []*stream) error {
+func (out *output) send(ctx context.Context, w *window, streams []*stream) error {
 	for {
-		packets, lost, err := window.next(ctx)
+		packets, lost, err := w.next(ctx)
 		if lost > 0 {
 			for _, l := range out.legs {
 				l.overrun(lost)
@@ -119,7 +119,7 @@ func (out *output) send(ctx context.Context, window *window, streams []*stream) 
 		if len(packets) > 0 {
 			out.noteSent()
 		}
-		window.done()
+		w.done()
 		switch {
 		case errors.Is(err, io.EOF):
 			return endpoint.Fail(endpoint.Connecting, nil, "ended", "the flow has ended")

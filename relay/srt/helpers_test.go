@@ -223,6 +223,7 @@ type program struct {
 // runProgram starts a program and kills it when the test ends.
 func runProgram(t *testing.T, stdin io.Reader, stdout io.Writer, name string, args ...string) *program {
 	t.Helper()
+	relaytest.StartsPrograms(t)
 	path, err := exec.LookPath(name)
 	if err != nil {
 		t.Fatalf("%v: scripts/deps test installs it", err)

@@ -57,7 +57,7 @@ func (c *Conn) setUp(fd int, o Options) error {
 		_ = unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, &unix.IPMreqn{Ifindex: int32(c.index)})
 	}
 	c.buffer = grow(fd, o.Log, "receive", "net.core.rmem_max", unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, o.Receive)
-	_ = grow(fd, o.Log, "send", "net.core.wmem_max", unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, o.Send)
+	grow(fd, o.Log, "send", "net.core.wmem_max", unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, o.Send)
 	return nil
 }
 
